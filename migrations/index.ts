@@ -1,0 +1,12 @@
+import { Accounts } from './0001-accounts.ts';
+import { SlotsAndBookings } from './0002-slots-and-bookings.ts';
+import { Idempotency } from './0003-idempotency.ts';
+import { Audit } from './0004-audit.ts';
+
+/** Every migration in order. They only go forward; a name that was released never changes. */
+export const migrations = [
+  { name: '0001-accounts', class: Accounts },
+  { name: '0002-slots-and-bookings', class: SlotsAndBookings },
+  { name: '0003-idempotency', class: Idempotency },
+  { name: '0004-audit', class: Audit },
+];

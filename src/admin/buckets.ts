@@ -1,0 +1,45 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { sql } from 'kysely';
+import { rows } from '../db/statement.ts';
+import { fieldInvalid } from '../fault.ts';
+
+/** The length of a bucket. */
+export type BucketUnit = 'HOUR' | 'DAY' | 'WEEK' | 'MONTH';
+
+/** The range of a report, and how it is cut. */
+export interface Cut {
+  readonly from: Date;
+  /** Exclusive. */
+  readonly until: Date;
+  readonly unit: BucketUnit;
+  /** IANA name that was checked. */
+  readonly timeZone: string;
+}
+
+/** Most buckets of one report. */
+const MOST = 400;
+
+/**
+ * The starts of the buckets: `from`, then every hour, midnight, Monday or first of the month of the zone before `until`.
+ * A day at which the clocks change is one bucket of 23 or 25 hours. Throws FIELD_INVALID for more than 400.
+ */
+export async function bucketStarts(em: EntityManager, { from, until, unit, timeZone }: Cut): Promise<Date[]> {
+  if (until <= from) throw fieldInvalid('until', 'must be after from', 'analytics.range');
+  const step = sql`${`1 ${unit.toLowerCase()}`}::interval`;
+  // Hours are counted in UTC, so that the one that comes twice in autumn is two; longer units on the zone's calendar.
+  const starts =
+    unit === 'HOUR'
+      ? sql`generate_series(date_trunc('hour', ${from}::timestamptz, ${timeZone}), ${until}::timestamptz, ${step})`
+      : sql`generate_series(date_trunc(${unit.toLowerCase()}, ${from}::timestamptz AT TIME ZONE ${timeZone}),
+          ${until}::timestamptz AT TIME ZONE ${timeZone}, ${step})`;
+  const instant = unit === 'HOUR' ? sql`local` : sql`local AT TIME ZONE ${timeZone}`;
+  const found = await rows<{ start: Date }>(
+    em,
+    sql`SELECT greatest(${instant}, ${from}::timestamptz) AS start FROM ${starts} AS local
+        WHERE ${instant} < ${until} ORDER BY local LIMIT ${MOST + 2}`,
+  );
+  const distinct = [...new Map(found.map(({ start }) => [start.getTime(), start])).values()];
+  if (distinct.length > MOST)
+    throw fieldInvalid('bucket', `the range holds more than ${MOST} buckets`, 'analytics.buckets');
+  return distinct;
+}

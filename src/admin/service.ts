@@ -1,0 +1,83 @@
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { RoleSchema } from '../../gen/amrutam/access/v1/access_pb.ts';
+import { type AdminService, BucketSchema } from '../../gen/amrutam/admin/v1/admin_pb.ts';
+import { UserStateSchema } from '../../gen/amrutam/auth/v1/auth_pb.ts';
+import { DoctorStateSchema } from '../../gen/amrutam/availability/v1/availability_pb.ts';
+import { type AuditCursor, listAuditEvents } from '../audit/list-audit-events.ts';
+import { auditEventMessage } from '../audit/message.ts';
+import { checkTimeZone } from '../auth/time-zone.ts';
+import { getDoctor } from '../availability/get-doctor.ts';
+import { doctorMessage } from '../availability/message.ts';
+import type { UnitsOfWork } from '../db/unit-of-work.ts';
+import type { Work } from '../db/work.ts';
+import { fieldInvalid } from '../fault.ts';
+import { callerOf, callOf } from '../rpc/call.ts';
+import { enumName } from '../rpc/enum-name.ts';
+import { instant } from '../rpc/instant.ts';
+import { decodePage, encodePage, pageSize } from '../rpc/page.ts';
+import type { BucketUnit } from './buckets.ts';
+import { approveDoctor, suspendDoctor } from './change-doctor-state.ts';
+import { reinstateUser, suspendUser } from './change-user-state.ts';
+import { getAnalytics } from './get-analytics.ts';
+import { listUsers, type UserCursor, type UserListing } from './list-users.ts';
+import { analyticsMessage, managedUserMessage } from './message.ts';
+
+type DoctorChange = (work: Work, doctorId: string) => Promise<number>;
+
+/** The handlers of amrutam.admin.v1.AdminService. */
+export function adminService({ units }: { units: UnitsOfWork }): ServiceImpl<typeof AdminService> {
+  const changeDoctor = async (change: DoctorChange, doctorId: string, ctx: HandlerContext) => {
+    const caller = callerOf(ctx);
+    const upcoming = await units.write(callOf(ctx), (work) => change(work, doctorId));
+    const doctor = await units.read(ctx.signal, (em, now) => getDoctor(em, doctorId, { caller, now }));
+    return { doctor: doctorMessage(doctor), upcomingBookings: BigInt(upcoming) };
+  };
+  return {
+    async getAnalytics({ from, until, bucket, timeZone, doctorId }, ctx) {
+      const ask = {
+        from: instant(from) as Date,
+        until: instant(until) as Date,
+        unit: enumName<BucketUnit>(BucketSchema, bucket) ?? 'DAY',
+        timeZone: checkTimeZone('time_zone', timeZone),
+        doctorId,
+      };
+      return analyticsMessage(await units.report(ctx.signal, (em) => getAnalytics(em, ask)));
+    },
+    async listUsers({ role, state, doctorState, query, pageSize: size, pageToken }, ctx) {
+      const listing: UserListing = {
+        role: enumName(RoleSchema, role),
+        state: enumName(UserStateSchema, state),
+        doctorState: enumName(DoctorStateSchema, doctorState),
+        query,
+      };
+      const after = decodePage(listing, pageToken, ['uuid']) as UserCursor | undefined;
+      const { rows, next } = await units.read(ctx.signal, (em) =>
+        listUsers(em, listing, { size: pageSize(size), after }),
+      );
+      return { users: rows.map(managedUserMessage), nextPageToken: next ? encodePage(listing, next) : '' };
+    },
+    async suspendUser({ userId }, ctx) {
+      if (userId === callerOf(ctx).userId)
+        throw fieldInvalid('user_id', "administrators can't suspend themselves", 'not_oneself');
+      const { user, upcoming } = await units.write(callOf(ctx), (work) => suspendUser(work, userId));
+      return { user: managedUserMessage(user), upcomingBookings: BigInt(upcoming) };
+    },
+    async reinstateUser({ userId }, ctx) {
+      return { user: managedUserMessage(await units.write(callOf(ctx), (work) => reinstateUser(work, userId))) };
+    },
+    approveDoctor: ({ doctorId }, ctx) => changeDoctor(approveDoctor, doctorId, ctx),
+    suspendDoctor: ({ doctorId }, ctx) => changeDoctor(suspendDoctor, doctorId, ctx),
+    async listAuditEvents(
+      { actorId, action, entityType, entityId, patientId, pageSize: size, pageToken, ...range },
+      ctx,
+    ) {
+      const [from, until] = [instant(range.from), instant(range.until)];
+      const listing = { actorId, action, entityType, entityId, patientId, from, until };
+      const after = decodePage(listing, pageToken, ['instant', 'uuid']) as AuditCursor | undefined;
+      const { rows, next } = await units.read(ctx.signal, (em) =>
+        listAuditEvents(em, listing, { size: pageSize(size), after }),
+      );
+      return { events: rows.map(auditEventMessage), nextPageToken: next ? encodePage(listing, next) : '' };
+    },
+  };
+}

@@ -1,0 +1,21 @@
+import { sql } from 'kysely';
+import { v7 as uuid } from 'uuid';
+import type { Sql } from '../db/statement.ts';
+import type { AuditRecord } from '../db/unit-of-work.ts';
+
+/**
+ * The INSERT of one line of the audit trail, for the statement that writes the change itself: made when `won` is true.
+ * `instance` names this process among several. Values of changed fields are never recorded, only their names.
+ */
+export function recordEvent(instance: string): (record: AuditRecord, won: Sql) => Sql {
+  return ({ call, subject, requestId, refusal, changed }, won) => sql`
+    INSERT INTO audit_event (id, recorded_at, actor_id, actor_role, session_id, action, outcome, reason, entity_type,
+      entity_id, patient_id, request_id, trace_id, client_address, instance, changed_fields, xid)
+    SELECT ${uuid()}::uuid, clock_timestamp(), ${call.caller?.userId ?? subject.actor?.userId ?? null}::uuid,
+      ${call.caller?.role ?? subject.actor?.role ?? null}::text, ${call.caller?.sessionId ?? null}::uuid,
+      ${call.method}, ${refusal ? 'REFUSED' : 'DONE'}, ${refusal?.reason ?? subject.purpose ?? ''},
+      ${subject.entityType ?? ''}, ${subject.entityId ?? null}::uuid, ${subject.patientId ?? null}::uuid,
+      ${requestId ?? null}::uuid, ${call.traceId}, ${call.clientAddress}, ${instance}, ${changed}::text[],
+      pg_current_xact_id()
+    WHERE ${won}`;
+}

@@ -1,0 +1,115 @@
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
+import type { AuthService } from '../../gen/amrutam/auth/v1/auth_pb.ts';
+import type { UnitsOfWork } from '../db/unit-of-work.ts';
+import { type Call, callerOf, callOf } from '../rpc/call.ts';
+import type { AccessTokens } from './access-token.ts';
+import { changePassword } from './change-password.ts';
+import { refuseCommonPassword } from './common-password.ts';
+import { endSession } from './end-sessions.ts';
+import { findByEmail, getUser } from './find-account.ts';
+import { listSessions } from './list-sessions.ts';
+import type { LiveSessions } from './live-sessions.ts';
+import { logIn } from './log-in.ts';
+import { sessionInfoMessage, sessionMessage, userMessage } from './message.ts';
+import type { PasswordHasher } from './password.ts';
+import { refreshSession } from './refresh-session.ts';
+import { type Enrol, signUp } from './sign-up.ts';
+import type { SignedIn } from './signed-in.ts';
+import { checkTimeZone } from './time-zone.ts';
+import { updateCurrentUser } from './update-current-user.ts';
+
+export interface AuthDeps {
+  readonly units: UnitsOfWork;
+  readonly passwords: PasswordHasher;
+  readonly tokens: AccessTokens;
+  readonly sessions: LiveSessions;
+  readonly enrol: Enrol;
+}
+
+/** An account that nobody has: a log-in with an unknown address takes the same way as one with a wrong password. */
+const NOBODY = '00000000-0000-7000-8000-000000000000';
+
+/** The handlers of amrutam.auth.v1.AuthService. */
+export function authService({ units, passwords, tokens, sessions, enrol }: AuthDeps): ServiceImpl<typeof AuthService> {
+  const session = async (signedIn: SignedIn) => {
+    const { user, session } = signedIn;
+    const access = await tokens.issue({ userId: user.id, sessionId: session.id, role: user.role });
+    return { session: sessionMessage(signedIn, access) };
+  };
+  return {
+    async signUp({ email, password, displayName, role, timeZone }, ctx) {
+      refuseCommonPassword('password', password, { email, displayName });
+      const zone = checkTimeZone('time_zone', timeZone);
+      const passwordHash = await passwords.hash(password, ctx.signal);
+      const account = {
+        email,
+        displayName,
+        passwordHash,
+        timeZone: zone,
+        role: role === Role.DOCTOR ? 'DOCTOR' : 'PATIENT',
+      } as const;
+      return session(await units.write(anonymous(ctx), (work) => signUp(work, account, enrol)));
+    },
+    async logIn({ email, password }, ctx) {
+      const known = await units.read(ctx.signal, (em) => findByEmail(em, email));
+      const verdict = known
+        ? await passwords.verify(known.passwordHash, password, ctx.signal)
+        : await passwords.verifyNothing(password, ctx.signal);
+      const credentials = {
+        userId: known?.id ?? NOBODY,
+        passwordHash: known?.passwordHash ?? '',
+        matches: verdict.ok,
+        rehashed: verdict.ok && verdict.stale ? await passwords.hash(password, ctx.signal) : undefined,
+      };
+      return session(await units.write(anonymous(ctx), (work) => logIn(work, credentials)));
+    },
+    async refreshSession({ refreshToken }, ctx) {
+      return session(await units.write(anonymous(ctx), (work) => refreshSession(work, refreshToken)));
+    },
+    async logOut(_, ctx) {
+      const { userId, sessionId } = callerOf(ctx);
+      await units.write(callOf(ctx), (work) => endSession(work, { sessionId, userId }));
+      sessions.forget(sessionId);
+      return {};
+    },
+    async getCurrentUser(_, ctx) {
+      return { user: userMessage(await units.read(ctx.signal, (em) => getUser(em, callerOf(ctx).userId))) };
+    },
+    async updateCurrentUser({ displayName, timeZone }, ctx) {
+      const zone = timeZone === undefined ? undefined : checkTimeZone('time_zone', timeZone);
+      const { userId } = callerOf(ctx);
+      return {
+        user: userMessage(
+          await units.write(callOf(ctx), (work) => updateCurrentUser(work, userId, { displayName, timeZone: zone })),
+        ),
+      };
+    },
+    async listSessions(_, ctx) {
+      const { userId, sessionId } = callerOf(ctx);
+      const live = await units.read(ctx.signal, (em, now) => listSessions(em, userId, now));
+      return { sessions: live.map((one) => sessionInfoMessage(one, sessionId)) };
+    },
+    async revokeSession({ sessionId }, ctx) {
+      const { userId } = callerOf(ctx);
+      await units.write(callOf(ctx), (work) => endSession(work, { sessionId, userId }));
+      sessions.forget(sessionId);
+      return {};
+    },
+    async changePassword({ currentPassword, newPassword }, ctx) {
+      const { userId, sessionId } = callerOf(ctx);
+      const user = await units.read(ctx.signal, (em) => getUser(em, userId));
+      refuseCommonPassword('new_password', newPassword, user);
+      const verdict = await passwords.verify(user.passwordHash, currentPassword, ctx.signal);
+      const newHash = verdict.ok ? await passwords.hash(newPassword, ctx.signal) : '';
+      const change = { userId, sessionId, passwordHash: user.passwordHash, matches: verdict.ok, newHash };
+      await units.write(callOf(ctx), (work) => changePassword(work, change));
+      return {};
+    },
+  };
+}
+
+/** The call without a caller: on the way in nobody is anybody yet, whatever token came along. */
+function anonymous(ctx: HandlerContext): Call {
+  return { ...callOf(ctx), caller: undefined };
+}

@@ -1,0 +1,10 @@
+import { sql } from 'kysely';
+import type { Caller } from '../caller.ts';
+import type { Sql } from '../db/statement.ts';
+
+/** The condition under which the caller sees everything of a doctor, given the SQL of the doctor's id: the doctor and administrators do. */
+export function seesAllOf(caller: Caller | undefined, doctorId: Sql): Sql {
+  if (caller?.role === 'ADMINISTRATOR') return sql`TRUE`;
+  if (caller?.role === 'DOCTOR') return sql`${doctorId} = ${caller.userId}`;
+  return sql`FALSE`;
+}

@@ -1,0 +1,53 @@
+import { sql } from 'kysely';
+import { Slot } from '../availability/slot.entity.ts';
+import { lockRows, readRows, type Work } from '../db/work.ts';
+import type { Fault } from '../fault.ts';
+import { Booking } from './booking.entity.ts';
+import type { NamedBooking } from './lock-booking.ts';
+import { patientBusy, patientIsBusy, slotInPast, slotTaken, whyNotOpen } from './slot-refusals.ts';
+
+/** What BookSlot asks for. */
+export interface BookSlot {
+  readonly slotId: string;
+  readonly patientId: string;
+  readonly reasonForVisit: string;
+}
+
+/**
+ * Books an open, future slot of an active doctor. Throws SLOT_NOT_FOUND, SLOT_IN_PAST, SLOT_TAKEN, PATIENT_BUSY.
+ *
+ * The locking read asks for an open slot, so that the losers of a crowd are answered without queueing for it.
+ */
+export async function bookSlot(work: Work, { slotId, patientId, reasonForVisit }: BookSlot): Promise<NamedBooking> {
+  work.about({ entityType: 'slot', entityId: slotId, patientId });
+  const {
+    slots: [slot],
+    doctors: [doctor],
+    now,
+    callerName,
+  } = await work.lock({
+    slots: lockRows(
+      Slot,
+      (held) => sql`SELECT * FROM slot WHERE id = ${slotId} AND state = 'OPEN' AND ${held}
+        AND EXISTS (SELECT FROM doctor WHERE user_id = slot.doctor_id AND state = 'ACTIVE') FOR UPDATE`,
+    ),
+    doctors: readRows<{ name: string }>(
+      () => sql`SELECT display_name AS name FROM app_user JOIN slots ON app_user.id = slots.doctor_id`,
+    ),
+  });
+  if (!slot || !doctor) throw await whyNotOpen(work.em, slotId, { now });
+  if (slot.hasBegun(now)) throw slotInPast();
+
+  const booking = Booking.confirm(slot, { patientId, reasonForVisit, now });
+  work.contest(booking, () => whyContestLost(work, booking, now));
+  slot.book(now);
+  work.about({ entityType: 'booking', entityId: booking.id });
+  return { booking, doctorDisplayName: doctor.name, patientDisplayName: callerName };
+}
+
+/** One of the two constraints found the booking's place taken; which one is read afresh. */
+async function whyContestLost({ em, about }: Work, booking: Booking, now: Date): Promise<Fault> {
+  about({ entityType: 'slot', entityId: booking.slotId });
+  if (await patientIsBusy(em, booking)) return patientBusy();
+  return slotTaken(em, { id: booking.slotId, doctorId: booking.doctorId, startAt: booking.startAt }, now);
+}

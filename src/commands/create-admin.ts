@@ -1,0 +1,54 @@
+import { text } from 'node:stream/consumers';
+import { parseArgs } from 'node:util';
+import { create } from '@bufbuild/protobuf';
+import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
+import { SignUpRequestSchema } from '../../gen/amrutam/auth/v1/auth_pb.ts';
+import { refuseCommonPassword } from '../auth/common-password.ts';
+import { createPasswordHasher } from '../auth/password.ts';
+import { makeAccount } from '../auth/sign-up.ts';
+import { checkTimeZone } from '../auth/time-zone.ts';
+import { readConfig } from '../config.ts';
+import { openDatabase } from '../database.ts';
+import { serverCall } from '../demo-clinic.ts';
+import { messageCheck } from '../rpc/validate.ts';
+import { createUnits } from '../server.ts';
+import { command } from './command.ts';
+
+const USAGE =
+  'Usage: npm run create-admin -- --email you@example.com [--name "Your Name"] [--time-zone Asia/Kolkata] < password.txt';
+
+/** npm run create-admin: makes an administrator; the password comes from standard input. Works beside a running server. */
+await command(async () => {
+  const account = await readAccount();
+  const config = readConfig({ serving: false });
+  const passwordHash = await createPasswordHasher().hash(account.password);
+  const database = await openDatabase(config, { share: true });
+  try {
+    const { email, displayName, timeZone } = account;
+    const units = createUnits({ orm: database.orm, instance: config.instance });
+    await units.write(serverCall('CreateAdministrator'), (work) =>
+      makeAccount(work, { email, displayName, timeZone, passwordHash, role: 'ADMINISTRATOR' }),
+    );
+    return `${email} is an administrator now.`;
+  } finally {
+    await database.close();
+  }
+});
+
+/** The account asked for, held to the rules of SignUp. */
+async function readAccount() {
+  const { values } = parseArgs({
+    options: { email: { type: 'string' }, name: { type: 'string' }, 'time-zone': { type: 'string' } },
+  });
+  const email = values.email ?? '';
+  if (!email) throw new Error(USAGE);
+  if (process.stdin.isTTY) process.stderr.write('Password, 15 to 128 characters, then Enter and Ctrl-D: ');
+  const password = (await text(process.stdin)).replace(/\r?\n$/, '');
+  const displayName = values.name ?? 'Administrator';
+  messageCheck()(
+    SignUpRequestSchema,
+    create(SignUpRequestSchema, { email, password, displayName, role: Role.PATIENT }),
+  );
+  refuseCommonPassword('password', password, { email, displayName });
+  return { email, password, displayName, timeZone: checkTimeZone('time_zone', values['time-zone'] ?? '') };
+}

@@ -1,0 +1,139 @@
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+
+/** Everything that the environment decides, checked. Paths are absolute. */
+export interface Config {
+  readonly host: string;
+  readonly grpcPort: number;
+  readonly httpPort: number;
+  /** Absent: the embedded PostgreSQL in `dataDir`. */
+  readonly databaseUrl: string | undefined;
+  readonly dataDir: string;
+  readonly databasePool: number;
+  readonly poolWaitMs: number;
+  /** Absent: keys made in `dataDir`. */
+  readonly jwtKeysFile: string | undefined;
+  readonly jwtIssuer: string;
+  readonly jwtAudience: string;
+  /** Paths of PEM files; absent: plain text. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly corsOrigins: readonly string[];
+  readonly trustedProxies: readonly string[];
+  readonly logLevel: string;
+  /** Milliseconds between "not ready" and the end of accepting, for balancers to notice. */
+  readonly drainDelayMs: number;
+  readonly demoPassword: string;
+  /** Names this process among several, in the audit trail and in pg_stat_activity. */
+  readonly instance: string;
+}
+
+/** A variable that is missing or wrong; the message says which, why, and what would be right. */
+export class ConfigError extends Error {}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
+
+/** Reads the environment: the only place that does. Commands that serve nothing need no signing keys. Throws ConfigError. */
+export function readConfig({
+  env = process.env,
+  serving = true,
+}: {
+  env?: Environment;
+  serving?: boolean;
+} = {}): Config {
+  const databaseUrl = optional(env, 'DATABASE_URL', postgresUrl);
+  const jwtKeysFile = optional(env, 'JWT_KEYS_FILE', resolve);
+  if (serving && databaseUrl && !jwtKeysFile) {
+    throw new ConfigError(
+      'JWT_KEYS_FILE is missing: with DATABASE_URL the keys that sign access tokens must be given, so that every instance has the same. Make a file with: npm run create-keys -- keys.json',
+    );
+  }
+  return Object.freeze({
+    host: optional(env, 'HOST', String) ?? (databaseUrl ? '0.0.0.0' : '127.0.0.1'),
+    grpcPort: optional(env, 'GRPC_PORT', port) ?? 50051,
+    httpPort: optional(env, 'HTTP_PORT', port) ?? 8080,
+    databaseUrl,
+    dataDir: resolve(optional(env, 'DATA_DIR', String) ?? '.data'),
+    databasePool: optional(env, 'DATABASE_POOL', whole(1, 1000)) ?? 20,
+    poolWaitMs: optional(env, 'POOL_WAIT_MS', whole(1, 60_000)) ?? 2_000,
+    jwtKeysFile,
+    jwtIssuer: optional(env, 'JWT_ISSUER', String) ?? 'amrutam',
+    jwtAudience: optional(env, 'JWT_AUDIENCE', String) ?? 'amrutam',
+    tls: tlsOf(env),
+    corsOrigins: Object.freeze(optional(env, 'CORS_ORIGINS', list(origin)) ?? []),
+    trustedProxies: Object.freeze(optional(env, 'TRUSTED_PROXIES', list(String)) ?? []),
+    logLevel: optional(env, 'LOG_LEVEL', oneOf(LOG_LEVELS)) ?? 'info',
+    drainDelayMs: 1000 * (optional(env, 'DRAIN_DELAY', whole(0, 300)) ?? (databaseUrl ? 5 : 0)),
+    demoPassword: optional(env, 'DEMO_PASSWORD', demoPassword) ?? 'correct-horse-battery',
+    instance: optional(env, 'INSTANCE', String) ?? `${hostname()}-${process.pid}`,
+  });
+}
+
+type Reader<T> = (value: string, name: string) => T;
+
+/** The variable as `read` understands it; undefined when it is absent or empty. */
+function optional<T>(env: Environment, name: string, read: Reader<T>): T | undefined {
+  const value = env[name]?.trim();
+  return value ? read(value, name) : undefined;
+}
+
+function wrong(name: string, value: string, wanted: string): ConfigError {
+  return new ConfigError(`${name} is ${JSON.stringify(value)}: it must be ${wanted}`);
+}
+
+function whole(from: number, to: number): Reader<number> {
+  return (value, name) => {
+    const number = Number(value);
+    if (!/^\d+$/.test(value) || number < from || number > to)
+      throw wrong(name, value, `a whole number from ${from} to ${to}`);
+    return number;
+  };
+}
+
+/** 0 lets the system choose a free port. */
+const port = whole(0, 65_535);
+
+function oneOf(values: readonly string[]): Reader<string> {
+  return (value, name) => {
+    if (!values.includes(value)) throw wrong(name, value, `one of ${values.join(', ')}`);
+    return value;
+  };
+}
+
+function list<T>(read: Reader<T>): Reader<readonly T[]> {
+  return (value, name) => value.split(',').map((item) => read(item.trim(), name));
+}
+
+const postgresUrl: Reader<string> = (value, name) => {
+  // The value holds a password and is not shown.
+  if (!URL.canParse(value) || !/^postgres(ql)?:$/.test(new URL(value).protocol)) {
+    throw new ConfigError(
+      `${name} is not a URL that can be read: it must look like postgres://user:password@host:5432/database, special characters of the password percent-encoded`,
+    );
+  }
+  return value;
+};
+
+const origin: Reader<string> = (value, name) => {
+  if (value === '*') return value;
+  if (!URL.canParse(value) || new URL(value).origin !== value)
+    throw wrong(name, value, 'a list of origins such as https://app.example.com, separated by commas');
+  return value;
+};
+
+const demoPassword: Reader<string> = (value, name) => {
+  if ([...value].length < 15) throw new ConfigError(`${name} is too short: it must have 15 to 128 characters`);
+  return value;
+};
+
+function tlsOf(env: Environment): Config['tls'] {
+  const certFile = optional(env, 'TLS_CERT_FILE', resolve);
+  const keyFile = optional(env, 'TLS_KEY_FILE', resolve);
+  if (certFile && keyFile) return { certFile, keyFile };
+  if (!certFile && !keyFile) return undefined;
+  const [there, missing] = certFile ? ['TLS_CERT_FILE', 'TLS_KEY_FILE'] : ['TLS_KEY_FILE', 'TLS_CERT_FILE'];
+  throw new ConfigError(
+    `${missing} is missing: ${there} is set, and TLS needs both the certificate and its key (PEM files)`,
+  );
+}

@@ -1,0 +1,51 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import type { Call } from '../caller.ts';
+import type { Fault } from '../fault.ts';
+import { type Claim, lockFirst, type Subject, type Work } from './work.ts';
+
+/** A Work with what the unit of work itself needs to know of it. */
+export interface OpenWork extends Work {
+  /** What the change is about; absent until the verb says so. */
+  readonly subject: Subject | undefined;
+  /** Whether the first statement has run, and the claim was had. */
+  readonly locked: boolean;
+  readonly contested: object | undefined;
+  /** Names the refusal of a contested insert that lost. */
+  whyLost(): Promise<Fault>;
+}
+
+/** The Work of one transaction. */
+export function createWork(em: EntityManager, call: Call, claim: Claim | undefined, shiftMs?: () => number): OpenWork {
+  let subject: Subject | undefined;
+  let locked = false;
+  let contested: { entity: object; why: () => Promise<Fault> } | undefined;
+  return {
+    em,
+    call,
+    get subject() {
+      return subject;
+    },
+    get locked() {
+      return locked;
+    },
+    get contested() {
+      return contested?.entity;
+    },
+    async lock(locks) {
+      const found = await lockFirst(em, call, claim, locks, shiftMs?.() ?? 0);
+      locked = true;
+      return found;
+    },
+    contest(entity, why) {
+      contested = { entity, why };
+      em.persist(entity);
+    },
+    about(more) {
+      subject = { ...subject, ...more };
+    },
+    async whyLost() {
+      if (!contested) throw new Error('a unit of work without a contested insert lost it');
+      return contested.why();
+    },
+  };
+}

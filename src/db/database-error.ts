@@ -1,0 +1,64 @@
+import { Fault, type Reason } from '../fault.ts';
+
+/** What a violated constraint means to a caller. Any other violation is a bug of ours. */
+const CONSTRAINTS: Readonly<Record<string, readonly [Reason, string]>> = {
+  app_user_email: ['EMAIL_TAKEN', 'an account with this e-mail address exists'],
+  slot_never_overlaps: ['SLOT_OVERLAP', 'the slot overlaps another slot of the doctor'],
+  booking_one_per_slot: ['SLOT_TAKEN', 'the slot is taken'],
+  booking_patient_in_one_place: ['PATIENT_BUSY', 'the patient has another appointment at that time'],
+};
+
+/** SQLSTATEs of a server that goes, has gone or became read-only (25006: the old leader after a failover). */
+const GONE = /^(57P0[1-5]|08...|25006|25P03|58...|XX000)$/;
+const SOCKET = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN|ENOENT)/;
+const SOCKET_TEXT =
+  /Connection terminated|connection is closed|not queryable|has been discarded|Client was closed|timeout expired|server closed the connection/i;
+
+interface DriverError {
+  readonly code?: string;
+  readonly constraint?: string;
+  readonly where?: string;
+  readonly message?: string;
+}
+
+/** Whether the transaction lost against another one and may win when it starts over. */
+export function isRetryable(error: unknown): boolean {
+  return ['40P01', '40001'].includes((error as DriverError)?.code ?? '');
+}
+
+/** Whether a statement broke one of the constraints that stand for a refusal. */
+export function isViolation(error: unknown): boolean {
+  const { code, constraint } = (error ?? {}) as DriverError;
+  return (code === '23505' || code === '23P01') && constraint !== undefined && constraint in CONSTRAINTS;
+}
+
+/** Whether COMMIT was refused for certain; anything else that breaks it leaves the outcome unknown. */
+export function isDefinite(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as DriverError;
+  if (message?.includes('aborted')) return true; // COMMIT of a failed transaction answers ROLLBACK
+  return code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !GONE.test(code);
+}
+
+/** The refusal that an error of the driver or the pool stands for; other errors come back as they are. */
+export function toFault(error: unknown): unknown {
+  const { code = '', constraint = '', where = '', message = '' } = (error ?? {}) as DriverError;
+  const violated = CONSTRAINTS[constraint];
+  if (violated && isViolation(error)) return new Fault(violated[0], violated[1], { cause: error });
+  if (message.includes('timeout exceeded when trying to connect'))
+    return fault('OVERLOADED', 'no database connection became free in time', error);
+  if (GONE.test(code) || SOCKET.test(code) || SOCKET_TEXT.test(message))
+    return fault('DATABASE_DOWN', 'the database does not answer', error);
+  if (code === '55P03') {
+    return where.includes('"idempotency"')
+      ? fault('IN_PROGRESS', 'the same request is still running', error)
+      : fault('CONTENTION', 'another call holds the same records', error);
+  }
+  if (isRetryable(error)) return fault('CONTENTION', 'other calls for the same records kept winning', error);
+  if (code === '57014') return fault('OVERLOADED', 'the database took too long', error);
+  if (/^53/.test(code)) return fault('OVERLOADED', 'the database has no room', error);
+  return error;
+}
+
+function fault(reason: Reason, message: string, cause: unknown): Fault {
+  return new Fault(reason, message, { cause });
+}

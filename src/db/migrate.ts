@@ -1,0 +1,40 @@
+import type { EntityManager } from '@mikro-orm/postgresql';
+import { sql } from 'kysely';
+import { Client } from 'pg';
+import { migrations } from '../../migrations/index.ts';
+import { createOrm } from './orm.ts';
+import { row, rows } from './statement.ts';
+
+/** Any number that only migrations use. */
+const LOCK = 4_270_001;
+/** Months of audit partitions kept ahead. */
+const MONTHS_AHEAD = 24;
+
+/**
+ * Brings the schema up to what this build knows, and the audit log's partitions up to 24 months ahead. Safe when several
+ * start at once: MikroORM's migrator takes no lock, so an advisory one is held on a connection of its own meanwhile.
+ * Answers the names of the migrations that ran.
+ */
+export async function migrate(url: string): Promise<string[]> {
+  const orm = createOrm({ url, pool: 1, poolWaitMs: 10_000, applicationName: 'amrutam migrate', patient: true }, []);
+  const holder = new Client({ connectionString: url, application_name: 'amrutam migrate' });
+  holder.on('error', () => {}); // a lost connection shows in the statement that needs it
+  try {
+    await holder.connect();
+    await holder.query('SELECT pg_advisory_lock($1)', [LOCK]);
+    const ran = await orm.migrator.up();
+    await holder.query('SELECT ensure_audit_partitions($1)', [MONTHS_AHEAD]);
+    return ran.map(({ name }) => name);
+  } finally {
+    await holder.end().catch(() => {});
+    await orm.close();
+  }
+}
+
+/** Names of the migrations this build knows that the database lacks. Newer ones in the database are fine: an upgrade expands first. */
+export async function missingMigrations(em: EntityManager): Promise<string[]> {
+  const table = await row<{ there: boolean }>(em, sql`SELECT to_regclass('mikro_orm_migrations') IS NOT NULL AS there`);
+  const done = table?.there ? await rows<{ name: string }>(em, sql`SELECT name FROM mikro_orm_migrations`) : [];
+  const names = new Set(done.map(({ name }) => name));
+  return migrations.map(({ name }) => name).filter((name) => !names.has(name));
+}

@@ -1,0 +1,36 @@
+import type { MikroORM } from '@mikro-orm/postgresql';
+import { sql } from 'kysely';
+import { missingMigrations } from './migrate.ts';
+import { forkFor, row } from './statement.ts';
+
+/** Whether calls can be answered, and what stands in the way. */
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not; empty when ready. */
+  readonly reasons: readonly string[];
+  /** What an operator should see to, though calls are answered. */
+  readonly warnings: readonly string[];
+}
+
+const TOO_SLOW_MS = 2_000;
+const FEWEST_MONTHS = 3;
+
+/** Asks the database: it answers, every migration this build knows is there, and the audit log has room for months. */
+export async function checkReadiness(orm: MikroORM): Promise<Readiness> {
+  try {
+    const em = forkFor(orm, AbortSignal.timeout(TOO_SLOW_MS));
+    const missing = await missingMigrations(em);
+    if (missing.length)
+      return { ready: false, reasons: [`migrations are missing: ${missing.join(', ')}`], warnings: [] };
+    const audit = await row<{ room: boolean }>(
+      em,
+      sql`SELECT to_regclass('audit_event_' || to_char(now() AT TIME ZONE 'UTC' + make_interval(months => ${FEWEST_MONTHS}), 'YYYY_MM')) IS NOT NULL AS room`,
+    );
+    const warnings = audit?.room
+      ? []
+      : [`the audit log has partitions for less than ${FEWEST_MONTHS} months: run npm run migrate`];
+    return { ready: true, reasons: [], warnings };
+  } catch {
+    return { ready: false, reasons: ['the database does not answer'], warnings: [] };
+  }
+}

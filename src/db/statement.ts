@@ -1,0 +1,42 @@
+import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import { type AbortableQueryOptions, type RawBuilder, sql } from 'kysely';
+
+/** A piece of SQL with its values bound apart. */
+export type Sql = RawBuilder<unknown>;
+
+const aborts = new WeakMap<EntityManager, AbortableQueryOptions>();
+
+/** A fresh EntityManager, whose statements are cancelled in the database when `signal` aborts. */
+export function forkFor(orm: MikroORM, signal?: AbortSignal): EntityManager {
+  const em = orm.em.fork() as EntityManager;
+  if (signal) aborts.set(em, { signal, inflightQueryAbortStrategy: 'cancel query' });
+  return em;
+}
+
+/**
+ * Runs one statement in the unit of work of `em` (in its transaction, when it has one) and answers its rows.
+ *
+ * Values are always bound, never part of the SQL text: MikroORM's own queries inline them, and SQL text ends up in logs.
+ * When the signal of `em` aborts, the statement is cancelled in the database too and the signal's reason is thrown.
+ */
+export async function rows<T>(em: EntityManager, statement: Sql): Promise<T[]> {
+  const result = await (statement as RawBuilder<T>).execute(em.getKysely(), aborts.get(em));
+  return result.rows;
+}
+
+/** As `rows`, for statements that answer at most one row. */
+export async function row<T>(em: EntityManager, statement: Sql): Promise<T | undefined> {
+  return (await rows<T>(em, statement))[0];
+}
+
+/** `a AND b AND …` of the conditions that are given; `TRUE` when none is. */
+export function allOf(conditions: readonly (Sql | undefined | false)[]): Sql {
+  const given = conditions.filter((condition) => condition !== undefined && condition !== false);
+  return given.length ? sql`(${sql.join(given, sql` AND `)})` : sql`TRUE`;
+}
+
+/** The LIKE pattern for texts in lower case that contain `text`, whatever signs are in it; undefined when it is blank. */
+export function containing(text: string): string | undefined {
+  const wanted = text.trim().toLowerCase();
+  return wanted === '' ? undefined : `%${wanted.replace(/[\\%_]/g, '\\$&')}%`;
+}

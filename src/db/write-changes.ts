@@ -1,0 +1,77 @@
+import type { ChangeSet, EntityManager } from '@mikro-orm/postgresql';
+import { sql } from 'kysely';
+import { row, type Sql } from './statement.ts';
+
+/**
+ * What is written in the same statement as the entities. `won` is a condition that each of them must carry; `changed`
+ * names the fields that the entities change, such as `booking.state`, or `booking.*` for a new one.
+ */
+export type AlsoWrite = (won: Sql, changed: readonly string[]) => readonly Sql[];
+
+/**
+ * Writes every change of the unit of work - new and changed entities, and what `also` adds - as one statement with bound
+ * values: one round trip instead of one a row, and no value in the SQL text. (MikroORM's own flush: about half the
+ * throughput of a booking.) `contested` is a new entity whose insert may lose against a constraint: then the answer is
+ * false and nothing is written, instead of an error. Afterwards the identity map is empty.
+ */
+export async function writeChanges(
+  em: EntityManager,
+  contested: object | undefined,
+  also: AlsoWrite,
+): Promise<boolean> {
+  const sets = changeSets(em);
+  const contest = contested && sets.find((set) => set.entity === contested);
+  const won = contest ? sql`EXISTS (SELECT FROM contest)` : sql`TRUE`;
+  const parts = [
+    ...inserts(sets.filter((set) => set.type === 'create' && set !== contest)),
+    ...sets.filter((set) => set.type === 'update').map((set) => update(set, won)),
+    ...also(won, changedFields(sets)),
+  ];
+  const named = parts.map((part, i) => sql`${sql.ref(`w${i}`)} AS (${part})`);
+  if (contest) named.unshift(sql`contest AS (${insert([contest])} ON CONFLICT DO NOTHING RETURNING 1)`);
+  em.clear();
+  if (!named.length) return true;
+  const written = await row<{ won: boolean }>(em, sql`WITH ${sql.join(named)} SELECT ${won} AS won`);
+  return written?.won === true;
+}
+
+function changeSets(em: EntityManager): ChangeSet<object>[] {
+  const unit = em.getUnitOfWork();
+  unit.computeChangeSets();
+  return unit.getChangeSets() as ChangeSet<object>[];
+}
+
+/** A new entity counts as `table.*`; when it was last touched says nothing. */
+function changedFields(sets: readonly ChangeSet<object>[]): string[] {
+  const names = sets.flatMap((set) => {
+    if (set.type === 'create') return [`${set.meta.tableName}.*`];
+    const fields = Object.keys(set.payload).filter((field) => field !== 'updatedAt');
+    return fields.map((field) => `${set.meta.tableName}.${columnOf(set, field)}`);
+  });
+  return [...new Set(names)];
+}
+
+function inserts(sets: readonly ChangeSet<object>[]): Sql[] {
+  const tables = Map.groupBy(sets, (set) => set.meta.tableName);
+  return [...tables.values()].map(insert);
+}
+
+function insert(sets: readonly ChangeSet<object>[]): Sql {
+  const [first] = sets as [ChangeSet<object>];
+  const properties = first.meta.props.filter((property) => property.persist !== false);
+  const columns = properties.map((property) => sql.ref(property.fieldNames[0] as string));
+  const values = sets.map(
+    (set) => sql`(${sql.join(properties.map(({ name }) => (set.payload as Record<string, unknown>)[name] ?? null))})`,
+  );
+  return sql`INSERT INTO ${sql.table(first.meta.tableName)} (${sql.join(columns)}) VALUES ${sql.join(values)}`;
+}
+
+function update(set: ChangeSet<object>, won: Sql): Sql {
+  const values = Object.entries(set.payload).map(([field, value]) => sql`${sql.ref(columnOf(set, field))} = ${value}`);
+  const key: string = set.meta.primaryKeys[0] ?? 'id';
+  return sql`UPDATE ${sql.table(set.meta.tableName)} SET ${sql.join(values)} WHERE ${sql.ref(columnOf(set, key))} = ${set.getPrimaryKey()} AND ${won}`;
+}
+
+function columnOf(set: ChangeSet<object>, field: string): string {
+  return (set.meta.properties as Record<string, { fieldNames: string[] }>)[field]?.fieldNames[0] ?? field;
+}

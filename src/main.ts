@@ -1,0 +1,116 @@
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createPasswordHasher } from './auth/password.ts';
+import { banner } from './banner.ts';
+import { type Config, ConfigError, readConfig } from './config.ts';
+import { type Database, openDatabase } from './database.ts';
+import { checkReadiness } from './db/readiness.ts';
+import { publishComingWeek, seedDemoClinic } from './demo-clinic.ts';
+import { openKeys } from './keys.ts';
+import { createLog, type Logger } from './log.ts';
+import type { Listener } from './rpc/listener.ts';
+import { build, type Server } from './server.ts';
+
+/** Milliseconds that calls in flight may go on after the listeners have stopped accepting. */
+const GRACE_MS = 15_000;
+/** Milliseconds between two looks at the database for the health service. */
+const WATCH_MS = 1_000;
+
+/** Starts everything and serves until a signal; or says why not, before anything listens. */
+async function main(config: Config): Promise<void> {
+  const log = createLog(config.logLevel);
+  const tls = config.tls && (await readTls(config.tls));
+  const warn = (message: string) => log.warn({ problem: message }, 'database connection');
+  const database = await openDatabase(config, { warn });
+  const keys = await openKeys(config, log);
+  const passwords = createPasswordHasher();
+  const ready = () => checkReadiness(database.orm);
+  const jwt = { issuer: config.jwtIssuer, audience: config.jwtAudience };
+  const server = build({ ...config, orm: database.orm, keys, passwords, log, jwt, ready, tls });
+  if (database.embedded) {
+    await seedDemoClinic(server.units, passwords, config.demoPassword);
+    await publishComingWeek(server.units);
+  }
+  const ports = await listen(server, config);
+  const unwatch = watchHealth(server, ready, log);
+  log.info({ ...ports, host: config.host, instance: config.instance }, 'serving');
+  if (database.embedded) process.stdout.write(banner(config, ports));
+  stopWhenAsked(log, database, async () => {
+    unwatch();
+    server.setServing(false);
+    await sleep(config.drainDelayMs);
+    await Promise.all([server.grpc.close(GRACE_MS), server.http.close(GRACE_MS)]);
+    keys.close();
+    await database.close();
+  });
+}
+
+async function readTls({ certFile, keyFile }: NonNullable<Config['tls']>) {
+  const read = (name: string, file: string) =>
+    readFile(file).catch((error: Error) => {
+      throw new ConfigError(`${name}: ${file} can't be read: ${error.message}`);
+    });
+  return { cert: await read('TLS_CERT_FILE', certFile), key: await read('TLS_KEY_FILE', keyFile) };
+}
+
+async function listen({ grpc, http }: Server, { host, grpcPort, httpPort }: Config) {
+  const on = (listener: Listener, name: string, port: number) =>
+    listener.listen(host, port).catch((error: NodeJS.ErrnoException) => {
+      const why = error.code === 'EADDRINUSE' ? 'another process uses it already' : error.message;
+      throw new ConfigError(`${name}: can't listen on ${host}:${port}: ${why}. Choose another with ${name}=…, or HOST`);
+    });
+  return { grpcPort: await on(grpc, 'GRPC_PORT', grpcPort), httpPort: await on(http, 'HTTP_PORT', httpPort) };
+}
+
+/** Keeps the health service true: not serving while the database is away, and again when it is back. */
+function watchHealth(server: Server, ready: () => ReturnType<typeof checkReadiness>, log: Logger): () => void {
+  let before: boolean | undefined;
+  let stopped = false;
+  const look = async () => {
+    const { ready: now, reasons, warnings } = await ready();
+    if (stopped) return;
+    if (now !== before) {
+      server.setServing(now);
+      if (!now) log.error({ reasons }, 'not ready');
+      else log.info(warnings.length ? { warnings } : {}, 'ready');
+    }
+    before = now;
+    timer = setTimeout(look, WATCH_MS).unref();
+  };
+  let timer = setTimeout(look, 0);
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
+}
+
+/** SIGTERM and SIGINT drain and exit 0; a second one exits at once. What should never happen drains too, and exits 1. */
+function stopWhenAsked(log: Logger, database: Database, drain: () => Promise<void>): void {
+  let stopping = false;
+  const stop = async (why: string, exitCode: number) => {
+    if (stopping) process.exit(exitCode || 1);
+    stopping = true;
+    log.info({ why }, 'stopping');
+    await drain().catch((error: unknown) => log.error({ err: error }, 'while stopping'));
+    log.info('stopped');
+    process.exit(exitCode);
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal, 0));
+  const unexpected = (error: unknown) => {
+    log.fatal({ err: error }, 'an error that nobody expected');
+    if (!stopping) void stop('unexpected error', 1);
+  };
+  process.on('unhandledRejection', unexpected);
+  process.on('uncaughtException', unexpected);
+  void database.lost.then(() => {
+    if (!stopping) log.fatal('the embedded database has ended by itself');
+    if (!stopping) void stop('database lost', 1);
+  });
+}
+
+try {
+  await main(readConfig());
+} catch (error) {
+  process.stderr.write(`\nAmrutam can't start. ${(error as Error).message}\n\n`);
+  process.exit(1);
+}

@@ -1,0 +1,24 @@
+import type { Interceptor } from '@connectrpc/connect';
+import { Fault } from '../fault.ts';
+import { type Caller, kCaller } from './call.ts';
+
+/** Whose token it is. Throws TOKEN_INVALID, TOKEN_EXPIRED, SESSION_REVOKED or ACCOUNT_SUSPENDED. */
+export type VerifyToken = (token: string) => Promise<Caller>;
+
+/** One bearer token as RFC 6750 writes it; several values arrive joined by a comma, and don't match. */
+const BEARER = /^bearer +([\w.~+/-]+=*)$/i;
+
+/** Bearer token -> kCaller. No header is nobody; a header that isn't a valid token is refused, on public methods too. */
+export function authenticate(verify: VerifyToken): Interceptor {
+  return (next) => async (req) => {
+    const header = req.header.get('authorization');
+    if (header !== null) req.contextValues.set(kCaller, await verify(tokenIn(header)));
+    return next(req);
+  };
+}
+
+function tokenIn(header: string): string {
+  const token = BEARER.exec(header)?.[1];
+  if (!token) throw new Fault('TOKEN_INVALID', 'the authorization header is not one bearer token');
+  return token;
+}

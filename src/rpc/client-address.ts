@@ -1,0 +1,43 @@
+import { BlockList, isIP } from 'node:net';
+
+/** The address of the client behind `peer`, given the x-forwarded-for header that came with the call. */
+export type ClientAddress = (peer: string, forwardedFor: string | null) => string;
+
+/**
+ * Believes x-forwarded-for only as far as `trusted` proxies (addresses or CIDR ranges) wrote it: the answer is the
+ * rightmost address that is not one of them. Throws on what is neither an address nor a range.
+ */
+export function clientAddress(trusted: readonly string[]): ClientAddress {
+  const proxies = blockListOf(trusted);
+  const isProxy = (address: string) => proxies.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  return (peer, forwardedFor) => {
+    let nearest = bare(peer) ?? '';
+    if (forwardedFor === null || nearest === '') return nearest;
+    const hops = forwardedFor.split(',');
+    while (isProxy(nearest)) {
+      const further = bare(hops.pop()?.trim() ?? '');
+      if (!further) break;
+      nearest = further;
+    }
+    return nearest;
+  };
+}
+
+function blockListOf(ranges: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const range of ranges) {
+    const [address = '', prefix] = range.split('/');
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    if (prefix === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(prefix), family);
+  }
+  return list;
+}
+
+/** An address without port, brackets and zone, IPv4 in its own form; undefined when it is none. */
+function bare(text: string): string | undefined {
+  const [, bracketed] = /^\[([^\]]+)\](?::\d+)?$/.exec(text) ?? [];
+  const [, dotted] = /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(text) ?? [];
+  const address = (bracketed ?? dotted ?? text).replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.)/i, '');
+  return isIP(address) ? address : undefined;
+}

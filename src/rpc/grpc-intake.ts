@@ -1,0 +1,88 @@
+import { Code, ConnectError } from '@connectrpc/connect';
+import * as grpc from '@grpc/grpc-js';
+import type { Fault } from '../fault.ts';
+import { cancelled, malformed, outOfTime, tooLarge } from './framework-error.ts';
+import { isOurs } from './grpc-metadata.ts';
+
+/** A call between its headers and its end, as far as grpc-js may want to end it by itself. */
+export interface Intake {
+  /** Whether grpc-js has refused it; no handler needs to start. */
+  refused: boolean;
+  /** Set once a handler runs: ends it with that reason, and so the call. */
+  stop?: (reason: Fault | ConnectError) => void;
+}
+
+/** What is known of a call from its headers. */
+export interface IncomingCall {
+  readonly metadata: grpc.Metadata;
+  readonly peer: string;
+}
+
+/** The status of a call of one method that no handler has seen. */
+export type RefuseCall = (call: IncomingCall, refusal: Fault | ConnectError) => Promise<GrpcStatus>;
+
+type GrpcStatus = Parameters<grpc.ServerInterceptingCallInterface['sendStatus']>[0];
+
+const intakes = new WeakMap<grpc.Metadata, Intake>();
+
+/** The intake of the call that came with `metadata`. */
+export function intakeOf(metadata: grpc.Metadata): Intake {
+  return intakes.get(metadata) ?? { refused: false };
+}
+
+/**
+ * grpc-js ends calls by itself: over the size limit, out of time, a broken frame or header. Those answers carry no reason
+ * and pass no interceptor. This one sees each of them, and has the call refused by us instead.
+ */
+export function watchIntake(refuse: ReadonlyMap<string, RefuseCall>, headerBytes: number): grpc.ServerInterceptor {
+  return ({ path }, call) => {
+    const intake: Intake = { refused: false };
+    const incoming = { metadata: new grpc.Metadata(), peer: call.getPeer() };
+    const send = call.sendStatus.bind(call);
+    const end = (refusal: Fault | ConnectError) => {
+      if (intake.refused) return;
+      intake.refused = true;
+      if (intake.stop) intake.stop(refusal);
+      else void refuse.get(path)?.(incoming, refusal).then(send);
+    };
+    call.sendStatus = (status) => {
+      if (status.code === grpc.status.OK || isOurs(status.metadata)) send(status);
+      else end(meaningOf(status));
+    };
+    return new grpc.ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, proceed) => {
+            incoming.metadata = metadata;
+            intakes.set(metadata, intake);
+            if (sizeOf(metadata) > headerBytes) end(tooLarge());
+            proceed(metadata);
+          },
+        }),
+    });
+  };
+}
+
+function meaningOf({ code, details }: GrpcStatus): Fault | ConnectError {
+  switch (code) {
+    case grpc.status.RESOURCE_EXHAUSTED:
+      return tooLarge();
+    case grpc.status.DEADLINE_EXCEEDED:
+      return outOfTime();
+    case grpc.status.UNIMPLEMENTED:
+      return new ConnectError(String(details).toWellFormed(), Code.Unimplemented);
+    default:
+      return /^(Error writing|Internal server error)/.test(details ?? '')
+        ? cancelled()
+        : malformed(new Error(details ?? ''));
+  }
+}
+
+/** As HTTP/2 counts it: 32 bytes for each entry on top. */
+function sizeOf(metadata: grpc.Metadata): number {
+  let size = 0;
+  for (const [key, value] of Object.entries(metadata.toHttp2Headers())) {
+    for (const one of [value].flat()) size += key.length + String(one).length + 32;
+  }
+  return size;
+}

@@ -1,0 +1,162 @@
+import {
+  Code,
+  ConnectError,
+  createConnectRouter,
+  createContextKey,
+  createContextValues,
+  createServiceImplSpec,
+  type HandlerContext,
+  type Interceptor,
+} from '@connectrpc/connect';
+import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
+import {
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from '@connectrpc/connect-node';
+import type { Fault } from '../fault.ts';
+import { kPeerAddress } from './call.ts';
+import { type Chain, chainOf, refuseThrough } from './chain.ts';
+import { type ClientAddress, clientAddress } from './client-address.ts';
+import { cancelled, faultOfUnread } from './framework-error.ts';
+import { setDeadline } from './http-deadline.ts';
+import { askToLeave, cacheControl, type HttpRequest, type HttpResponse, sendJson, vary } from './http-headers.ts';
+import { pathOf, sendWrongMethod } from './http-pages.ts';
+import type { Limits } from './limits.ts';
+import type { ListenerOptions } from './listener.ts';
+import { kRefusal } from './translate.ts';
+
+/** Answers a request if it is an RPC; returns whether it is. */
+export type Calls = (req: HttpRequest, res: HttpResponse) => boolean;
+
+/** What the calls of one listener share. */
+export interface CallsOptions extends ListenerOptions {
+  /** Whether requests may be compressed, with gzip. */
+  readonly compression?: boolean;
+  /** Aborts, with a Fault, when the listener begins to close. */
+  readonly draining: AbortSignal;
+}
+
+/** How far a call has come. */
+interface Progress {
+  context?: HandlerContext;
+  /** The chain has been asked. */
+  entered: boolean;
+  /** The chain has answered, in time, with a message. */
+  answered: boolean;
+}
+
+const kProgress = createContextKey<Progress>({ entered: false, answered: false }, { description: 'progress' });
+
+/** Connect, gRPC-Web, and over TLS gRPC, on Node's HTTP servers. */
+export function calls(options: CallsOptions, limits: Limits): Calls {
+  const handlers = handlersOf(options, limits);
+  const addressOf = clientAddress(options.trustedProxies ?? []);
+  return (req, res) => {
+    const handler = handlers.get(pathOf(req));
+    if (!handler) return false;
+    const request = requestOf(req, res, addressOf);
+    setDeadline(request.header, handler.method, limits);
+    serve(handler, request, { req, res, draining: options.draining }).catch((err: unknown) => {
+      options.log.error({ err }, 'a call could not be answered');
+      if (res.headersSent) res.destroy();
+      else sendJson(req, res, 500, { code: 'internal', message: 'internal error' });
+    });
+    return true;
+  };
+}
+
+function handlersOf(options: CallsOptions, limits: Limits): Map<string, UniversalHandler> {
+  const { interceptors, draining, tls, compression, routes } = options;
+  const refusing = chainOf(interceptors, () => Promise.reject(new Error('a refused call was let through')));
+  const router = (shutdownSignal?: AbortSignal) =>
+    createConnectRouter({
+      interceptors: [notingProgress, ...interceptors],
+      requestGate: (context) => gate(context, refusing, draining),
+      readMaxBytes: limits.receiveBytes,
+      writeMaxBytes: limits.sendBytes,
+      acceptCompression: compression ? [compressionGzip] : [],
+      grpc: tls !== undefined,
+      shutdownSignal,
+    });
+  // Unary calls may finish while the listener closes.
+  const [calls, streams] = [router(), router(draining)];
+  for (const { service, impl } of routes) {
+    for (const { kind, method, impl: handle } of Object.values(createServiceImplSpec(service, impl).methods)) {
+      (kind === 'unary' ? calls : streams).rpc(method, handle);
+    }
+  }
+  return new Map([...calls.handlers, ...streams.handlers].map((handler) => [handler.requestPath, handler]));
+}
+
+/** Runs before connect reads the message: the place to refuse a call in the form its protocol asks for. */
+async function gate(context: HandlerContext, refusing: Chain, draining: AbortSignal): Promise<void> {
+  const { values } = context;
+  values.get(kProgress).context = context;
+  const refusal = values.get(kRefusal) ?? (draining.aborted ? (draining.reason as Fault) : undefined);
+  if (refusal) throw await refuseThrough(refusing, context, refusal);
+}
+
+const notingProgress: Interceptor = (next) => async (req) => {
+  const progress = req.contextValues.get(kProgress);
+  progress.entered = true;
+  const res = await next(req);
+  progress.answered = !req.stream && !req.signal.aborted;
+  return res;
+};
+
+function requestOf(req: HttpRequest, res: HttpResponse, addressOf: ClientAddress): UniversalServerRequest {
+  const values = createContextValues().set(kProgress, { entered: false, answered: false });
+  const request = universalRequestFromNodeRequest(req, res, undefined, values);
+  values.set(kPeerAddress, addressOf(req.socket.remoteAddress ?? '', request.header.get('x-forwarded-for')));
+  // Left open by a reader that stops early, since the answer goes over the same connection.
+  return { ...request, body: req.iterator({ destroyOnReturn: false }) };
+}
+
+interface Exchange {
+  readonly req: HttpRequest;
+  readonly res: HttpResponse;
+  readonly draining: AbortSignal;
+}
+
+async function serve(handler: UniversalHandler, request: UniversalServerRequest, { req, res, draining }: Exchange) {
+  let response = await handler(request);
+  const refusal = missed(request, response.status);
+  if (refusal) {
+    request.contextValues?.set(kRefusal, refusal);
+    response = await handler(request);
+  }
+  if (draining.aborted) askToLeave(req, res);
+  if (!response.body) return sendStatus(handler, response.status, req, res);
+  res.setHeader('cache-control', cacheControl(req, response.status === 200));
+  vary(res, 'authorization');
+  // What is left of a request refused early is read and dropped, so that the connection can be used again.
+  res.once('finish', () => req.resume());
+  await universalResponseToNodeResponse(response, res).catch((error: unknown) => {
+    if (!request.signal.aborted) throw error;
+  });
+}
+
+/** What connect has refused by itself, before or after our chain, without a reason; it is refused again through the gate. */
+function missed(
+  { contextValues, signal: client }: UniversalServerRequest,
+  status: number,
+): Fault | ConnectError | undefined {
+  const { context, entered, answered } = contextValues?.get(kProgress) ?? {};
+  if (!context || contextValues?.get(kRefusal)) return undefined;
+  if (client.aborted) return entered ? undefined : cancelled();
+  if (!entered) return faultOfUnread(context.signal.reason);
+  // In gRPC and gRPC-Web an answer that can be sent is not yet sent here; one that can't has ended the call.
+  const unsent = context.protocolName === 'connect' ? status !== 200 : context.signal.aborted;
+  if (!answered || !unsent) return undefined;
+  return new ConnectError(
+    `the answer of ${context.method.name} can't be sent: ${context.signal.reason}`,
+    Code.Internal,
+  );
+}
+
+/** Requests that are none in any protocol: connect answers them with a bare status. */
+function sendStatus(handler: UniversalHandler, status: number, req: HttpRequest, res: HttpResponse): void {
+  if (status === 405) sendWrongMethod(req, res, handler.allowedMethods);
+  else sendJson(req, res, status, { code: 'unknown', message: 'the content type is none that this method speaks' });
+}

@@ -1,0 +1,36 @@
+/** What one client may ask of a listener. Bytes and milliseconds. */
+export interface Limits {
+  /** Of one message, after decompression. */
+  readonly receiveBytes: number;
+  readonly sendBytes: number;
+  /** Of all request headers together. */
+  readonly headerBytes: number;
+  /** At once on one HTTP/2 connection. */
+  readonly streams: number;
+  /** Of a unary call whose caller sets no deadline. */
+  readonly defaultDeadlineMs: number;
+  /** The most that a unary call gets, whatever its caller asks. */
+  readonly longestDeadlineMs: number;
+  /** From the first byte of a request to its last; streams of requests are exempt. */
+  readonly bodyMs: number;
+  /** Without a byte either way, while an answer waits to be read or a request to be sent. */
+  readonly stillMs: number;
+  /** A connection without a call. */
+  readonly idleMs: number;
+  /** After which an HTTP/2 connection is asked to go, so that a balancer can spread clients anew. */
+  readonly ageMs: number;
+}
+
+/** What the contract promises. Idle HTTP connections outlive the 60 s after which balancers drop theirs. */
+export const LIMITS: Limits = {
+  receiveBytes: 64 * 1024,
+  sendBytes: 1024 * 1024,
+  headerBytes: 16 * 1024,
+  streams: 100,
+  defaultDeadlineMs: 5_000,
+  longestDeadlineMs: 30_000,
+  bodyMs: 15_000,
+  stillMs: 45_000,
+  idleMs: 75_000,
+  ageMs: 1_800_000,
+};

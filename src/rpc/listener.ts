@@ -1,0 +1,83 @@
+import type { Server, Socket } from 'node:net';
+import type { DescService } from '@bufbuild/protobuf';
+import type { Interceptor, ServiceImpl } from '@connectrpc/connect';
+import type { Limits } from './limits.ts';
+import type { CallLog } from './log.ts';
+
+/** A service and what answers it. Methods that `impl` lacks are UNIMPLEMENTED. */
+export interface Route {
+  readonly service: DescService;
+  readonly impl: Partial<ServiceImpl<DescService>>;
+}
+
+/** A certificate chain and its private key, PEM. */
+export interface TlsPair {
+  readonly cert: string | Buffer;
+  readonly key: string | Buffer;
+}
+
+/** What both listeners need. */
+export interface ListenerOptions {
+  readonly routes: readonly Route[];
+  /** Outermost first: observe, translateErrors, endPromptly, authenticate, authorize, validate. */
+  readonly interceptors: readonly Interceptor[];
+  readonly log: CallLog;
+  /** Absent: plain text. */
+  readonly tls?: TlsPair;
+  /** Addresses or CIDR ranges of proxies whose x-forwarded-for counts. */
+  readonly trustedProxies?: readonly string[];
+  /** For tests; LIMITS otherwise. */
+  readonly limits?: Partial<Limits>;
+}
+
+/** Something that answers calls on one port. */
+export interface Listener {
+  /** The port it got. Rejects with the error of the socket, such as EADDRINUSE. */
+  listen(host: string, port: number): Promise<number>;
+  /**
+   * Stops accepting, ends streams as UNAVAILABLE DRAINING, lets unary calls finish for `graceMs` at most, then cuts what
+   * is left. Resolves when every connection is closed.
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+/** `impl` as the answer to `service`, checked against its methods. */
+export function route<S extends DescService>(service: S, impl: Partial<ServiceImpl<S>>): Route {
+  return { service, impl: impl as Route['impl'] };
+}
+
+/** Starts `server`, and resolves with its port. */
+export function bind(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, () => {
+      server.off('error', reject);
+      const address = server.address();
+      resolve(typeof address === 'object' && address ? address.port : port);
+    });
+  });
+}
+
+/** Remembers the connections of `server`; the function it returns cuts all of them. */
+export function cutter(server: Server): () => void {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return () => {
+    for (const socket of sockets) socket.destroy();
+  };
+}
+
+/** Stops `server`, and resolves when its last connection is closed; those left after `graceMs` are cut with `cut`. */
+export function unbind(server: Server, graceMs: number, cut: () => void): Promise<void> {
+  const timer = setTimeout(cut, graceMs);
+  return new Promise((resolve) => {
+    // An error means that it never listened.
+    server.close(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

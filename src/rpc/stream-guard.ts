@@ -1,0 +1,45 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import type { Limits } from './limits.ts';
+import type { Route } from './listener.ts';
+
+/** Watches one HTTP/2 stream from its headers on. */
+export type StreamGuard = (stream: ServerHttp2Stream, path: string | undefined) => void;
+
+/**
+ * No library closes an HTTP/2 stream whose request never ends, or whose answer nobody reads; this does. Methods that
+ * stream requests may take their time to send them, those that stream answers may pause between them.
+ */
+export function streamGuard(routes: readonly Route[], { bodyMs, stillMs }: Limits): StreamGuard {
+  const methods = routes.flatMap(({ service }) => service.methods);
+  const pathsOf = (kinds: RegExp) =>
+    new Set(methods.filter((m) => kinds.test(m.methodKind)).map((m) => `/${m.parent.typeName}/${m.name}`));
+  const [slowToAsk, slowToAnswer] = [pathsOf(/^(client|bidi)/), pathsOf(/^(server|bidi)/)];
+  return (stream, path = '') => {
+    const close = () => stream.close(constants.NGHTTP2_CANCEL);
+    if (!slowToAsk.has(path)) {
+      const timer = setTimeout(close, bodyMs).unref();
+      const clear = () => clearTimeout(timer);
+      stream.once('end', clear).once('close', clear);
+    }
+    const still = () => {
+      if (slowToAnswer.has(path) && stream.writableLength === 0) stream.setTimeout(stillMs, still);
+      else close();
+    };
+    stream.setTimeout(stillMs, still);
+  };
+}
+
+/**
+ * Sets `guard` on every HTTP/2 stream that arrives at `port()`, where the library that serves it hides them. Returns how
+ * to stop that.
+ */
+export function guardPort(port: () => number, guard: StreamGuard): () => void {
+  const channel = 'http2.server.stream.created';
+  const watch = (message: unknown) => {
+    const { stream, headers } = message as { stream: ServerHttp2Stream; headers: IncomingHttpHeaders };
+    if (stream.session?.socket.localPort === port()) guard(stream, headers[constants.HTTP2_HEADER_PATH]?.toString());
+  };
+  subscribe(channel, watch);
+  return () => unsubscribe(channel, watch);
+}

@@ -1,0 +1,124 @@
+import { Code } from '@connectrpc/connect';
+import type { MikroORM } from '@mikro-orm/postgresql';
+import { AdminService } from '../gen/amrutam/admin/v1/admin_pb.ts';
+import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';
+import { AvailabilityService } from '../gen/amrutam/availability/v1/availability_pb.ts';
+import { BookingService } from '../gen/amrutam/booking/v1/booking_pb.ts';
+import { adminService } from './admin/service.ts';
+import { recordEvent } from './audit/record-event.ts';
+import { createAccessTokens } from './auth/access-token.ts';
+import { createLiveSessions } from './auth/live-sessions.ts';
+import type { PasswordHasher } from './auth/password.ts';
+import { authService } from './auth/service.ts';
+import type { Enrol } from './auth/sign-up.ts';
+import type { SigningKeys } from './auth/signing-keys.ts';
+import { Doctor } from './availability/doctor.entity.ts';
+import { availabilityService } from './availability/service.ts';
+import { bookingService } from './booking/service.ts';
+import type { Readiness } from './db/readiness.ts';
+import { type AnswerCodec, createUnitsOfWork, type UnitsOfWork } from './db/unit-of-work.ts';
+import type { Logger } from './log.ts';
+import { authenticate } from './rpc/authenticate.ts';
+import { authorize } from './rpc/authorize.ts';
+import { endPromptly } from './rpc/deadline.ts';
+import { CODE, refusalBytes, refusalFromBytes } from './rpc/errors.ts';
+import { grpcListener } from './rpc/grpc-listener.ts';
+import { health } from './rpc/health.ts';
+import { httpListener } from './rpc/http-listener.ts';
+import { type Listener, route, type TlsPair } from './rpc/listener.ts';
+import { requireLiveSession } from './rpc/live-session.ts';
+import { observe } from './rpc/observe.ts';
+import { reflection } from './rpc/reflection.ts';
+import { translateErrors } from './rpc/translate.ts';
+import { validate } from './rpc/validate.ts';
+
+/** The services of the contract. */
+export const SERVICES = [AuthService, AvailabilityService, BookingService, AdminService] as const;
+
+/** What the server is made of. */
+export interface ServerDeps {
+  readonly orm: MikroORM;
+  readonly keys: SigningKeys;
+  readonly passwords: PasswordHasher;
+  readonly log: Logger;
+  readonly ready: () => Promise<Readiness>;
+  readonly jwt: { readonly issuer: string; readonly audience: string };
+  readonly instance: string;
+  readonly corsOrigins: readonly string[];
+  readonly trustedProxies: readonly string[];
+  readonly tls?: TlsPair | undefined;
+  /** Milliseconds added to the clock; for tests. */
+  readonly shiftMs?: () => number;
+}
+
+/** A server that doesn't listen yet. */
+export interface Server {
+  readonly grpc: Listener;
+  readonly http: Listener;
+  readonly units: UnitsOfWork;
+  /** What the health service and its watchers are told. It begins with not serving. */
+  setServing(serving: boolean): void;
+}
+
+/** Builds everything: one set of handlers behind one chain of interceptors, on two listeners. */
+export function build(deps: ServerDeps): Server {
+  const { keys, passwords, log } = deps;
+  const units = createUnits(deps);
+  const tokens = createAccessTokens({ ...deps.jwt, keys, now: () => new Date() });
+  const sessions = createLiveSessions(units);
+  const status = health(SERVICES);
+  const open = [status.route, ...reflection([...SERVICES, status.route.service])];
+  const options = {
+    routes: [
+      route(AuthService, authService({ units, passwords, tokens, sessions, enrol })),
+      route(AvailabilityService, availabilityService({ units })),
+      route(BookingService, bookingService({ units })),
+      route(AdminService, adminService({ units })),
+      ...open,
+    ],
+    interceptors: [
+      observe(log),
+      translateErrors(log),
+      endPromptly(),
+      authenticate((token) => tokens.verify(token)),
+      authorize({ publicServices: open.map(({ service }) => service.typeName), log }),
+      requireLiveSession((caller, signal) => sessions.check(caller, signal)),
+      validate(),
+    ],
+    log,
+    trustedProxies: deps.trustedProxies,
+    ...(deps.tls && { tls: deps.tls }),
+  };
+  const pages = { jwks: async () => keys.jwks(), ready: deps.ready, corsOrigins: deps.corsOrigins };
+  return {
+    grpc: grpcListener(options),
+    http: httpListener({ ...options, ...pages }),
+    units,
+    setServing: status.setServing,
+  };
+}
+
+/** The units of work of this process; for commands that serve nothing, too. */
+export function createUnits({ orm, instance, shiftMs }: Pick<ServerDeps, 'orm' | 'instance' | 'shiftMs'>): UnitsOfWork {
+  return createUnitsOfWork({
+    orm,
+    codec: keptAnswers,
+    recordEvent: recordEvent(instance),
+    ...(shiftMs && { shiftMs }),
+  });
+}
+
+/** Refusals that say how things stand are answers, and a retry gets them again; others may fare better next time. */
+const keptAnswers: AnswerCodec = {
+  keptCode({ reason }) {
+    const code = CODE[reason];
+    return code === Code.FailedPrecondition || code === Code.NotFound ? code : undefined;
+  },
+  refusalBytes,
+  refusalFromBytes: (bytes) => refusalFromBytes(bytes, { replayed: true }),
+};
+
+/** A doctor's account comes with an empty profile that waits for approval. */
+const enrol: Enrol = ({ em }, user, now) => {
+  if (user.role === 'DOCTOR') em.persist(Doctor.pending(user.id, now));
+};
