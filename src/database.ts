@@ -2,7 +2,7 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import type { Config } from './config.ts';
 import { runningEmbedded, startEmbedded } from './db/embedded.ts';
 import { migrate, missingMigrations } from './db/migrate.ts';
-import { checkTimeouts, createOrm } from './db/orm.ts';
+import { checkSettings, createOrm } from './db/orm.ts';
 import { forkFor } from './db/statement.ts';
 import { entities } from './entities.ts';
 
@@ -68,7 +68,7 @@ async function mustBeUsable(orm: MikroORM): Promise<void> {
         `DATABASE_URL: the database's schema is older than this build: it lacks ${missing.join(', ')}. Run: npm run migrate`,
       );
     }
-    await checkTimeouts(orm);
+    await checkSettings(orm);
   } catch (error) {
     await orm.close();
     throw error instanceof DatabaseError ? error : unreachable(error);

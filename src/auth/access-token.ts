@@ -1,8 +1,8 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
 import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
+import type { Caller, RoleName } from '../caller.ts';
 import { Fault } from '../fault.ts';
-import type { Caller, RoleName } from '../rpc/call.ts';
 import { CLOCK_TOLERANCE_MS, type SigningKeys, TOKEN_LIFE_MS } from './signing-keys.ts';
 
 export interface IssuedAccessToken {

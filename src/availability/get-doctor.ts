@@ -4,7 +4,7 @@ import type { Caller } from '../caller.ts';
 import { row } from '../db/statement.ts';
 import { Fault } from '../fault.ts';
 import type { DoctorView } from './doctor-view.ts';
-import { doctorColumns, type DoctorRow, doctorView, nextOpen } from './doctor-view.ts';
+import { type DoctorRow, doctorColumns, doctorView, nextOpen } from './doctor-view.ts';
 import { seesAllOf } from './visibility.ts';
 
 /** One doctor that the caller may see. Throws DOCTOR_NOT_FOUND. */

@@ -3,7 +3,7 @@ import { sql } from 'kysely';
 import { allOf, containing, rows, type Sql } from '../db/statement.ts';
 import { type Page, type PageAsk, pageOf } from '../page.ts';
 import { searchKey } from './doctor.entity.ts';
-import { doctorColumns, type DoctorRow, type DoctorView, doctorView, nextOpen, type OpenRange } from './doctor-view.ts';
+import { type DoctorRow, type DoctorView, doctorColumns, doctorView, nextOpen, type OpenRange } from './doctor-view.ts';
 
 /** What SearchDoctors asks for; empty conditions don't count. */
 export interface DoctorSearch {

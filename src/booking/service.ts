@@ -1,9 +1,9 @@
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import {
+  type BookingService,
   BookingStateSchema,
   BookSlotResponseSchema,
-  type BookingService,
   CancelBookingResponseSchema,
   CheckInResponseSchema,
   CompleteConsultationResponseSchema,
@@ -11,8 +11,8 @@ import {
   RescheduleBookingResponseSchema,
   StartConsultationResponseSchema,
 } from '../../gen/amrutam/booking/v1/booking_pb.ts';
-import type { Subject } from '../db/work.ts';
 import type { UnitsOfWork } from '../db/unit-of-work.ts';
+import type { Subject } from '../db/work.ts';
 import { fieldInvalid } from '../fault.ts';
 import { callerOf, callOf } from '../rpc/call.ts';
 import { enumNames } from '../rpc/enum-name.ts';

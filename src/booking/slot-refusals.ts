@@ -1,10 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
-import { slotAlternatives } from './message.ts';
 import { Slot } from '../availability/slot.entity.ts';
 import { row, rows } from '../db/statement.ts';
 import { Fault } from '../fault.ts';
 import type { Booking } from './booking.entity.ts';
+import { slotAlternatives } from './message.ts';
 
 /**
  * Why a slot that the locking read didn't find open can't be booked, read afresh: SLOT_NOT_FOUND, SLOT_IN_PAST or SLOT_TAKEN.

@@ -1,7 +1,9 @@
 import { Migrator } from '@mikro-orm/migrations';
 import { type EntitySchema, MikroORM, type Options } from '@mikro-orm/postgresql';
+import { sql } from 'kysely';
 import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
+import { forkFor, row } from './statement.ts';
 
 /** How to reach PostgreSQL, and how long to wait for it. */
 export interface DatabaseOptions {
@@ -19,7 +21,9 @@ export interface DatabaseOptions {
 }
 
 /** Milliseconds, set for each connection when it starts: a stuck statement, lock or transaction ends by itself. */
-const TIMEOUTS = { lock_timeout: 2_000, statement_timeout: 5_000, idle_in_transaction_session_timeout: 5_000 } as const;
+const TIMEOUTS = { lock_timeout: 2_000, statement_timeout: 5_000, idle_in_transaction_session_timeout: 5_000 };
+/** How alike a name must be to what was searched for, from 0 to 1: forgives one wrong letter in five. */
+const LIKENESS = { 'pg_trgm.word_similarity_threshold': 0.33 };
 
 /** How rows arrive: instants as Date (MikroORM's default leaves them text), bigint as number: all of ours are counts. */
 const types = new pg.TypeOverrides();
@@ -41,24 +45,29 @@ export function createOrm(database: DatabaseOptions, entities: readonly EntitySc
       application_name: database.applicationName,
       keepAlive: true,
       types,
-      options: [
-        '-c timezone=UTC',
-        ...Object.entries(database.patient ? {} : TIMEOUTS).map(([name, ms]) => `-c ${name}=${ms}`),
-      ].join(' '),
+      options: startUpOptions({ timezone: 'UTC', ...LIKENESS, ...(database.patient ? {} : TIMEOUTS) }),
     },
   };
   return new MikroORM(options);
 }
 
-/** Throws when the server, or a pooler before it, has ignored the time-outs: without them one stuck call holds others for ever. */
-export async function checkTimeouts(orm: MikroORM): Promise<void> {
-  for (const [name, wanted] of Object.entries(TIMEOUTS)) {
-    const [shown] = await orm.em
-      .fork()
-      .execute<{ ms: string }[]>(`SELECT setting AS ms FROM pg_settings WHERE name = '${name}'`);
-    if (Number(shown?.ms) !== wanted) {
+function startUpOptions(settings: Readonly<Record<string, string | number>>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `-c ${name}=${value}`)
+    .join(' ');
+}
+
+/** Throws when a pooler before the server has dropped the settings: without the time-outs them one stuck call holds others for ever. */
+export async function checkSettings(orm: MikroORM): Promise<void> {
+  const em = forkFor(orm);
+  for (const [name, wanted] of Object.entries({ ...TIMEOUTS, ...LIKENESS })) {
+    const shown = await row<{ value: string | null }>(
+      em,
+      sql`SELECT coalesce((SELECT setting FROM pg_settings WHERE name = ${name}), current_setting(${name}, TRUE)) AS value`,
+    );
+    if (Number(shown?.value) !== wanted) {
       throw new Error(
-        `DATABASE_URL: the connection has ${name} = ${shown?.ms} ms instead of ${wanted} ms. A pooler that drops start-up options is in between? Set it on the role: ALTER ROLE … SET ${name} = ${wanted}`,
+        `the connection has ${name} = ${shown?.value} instead of ${wanted}. A pooler that drops start-up options is in between? Set it on the role: ALTER ROLE … SET ${name} = ${wanted}`,
       );
     }
   }

@@ -1,5 +1,6 @@
 import { Code, ConnectError } from '@connectrpc/connect';
-import { Fault } from '../fault.ts';
+import { Fault, fieldInvalid } from '../fault.ts';
+import { NOT_PLAIN } from './plain-data.ts';
 
 /** How connect names bytes that it can't read, where it blames itself with INTERNAL. */
 const UNREADABLE = /^(parse binary|received compressed|received parsed|decompression failed|protocol error)/;
@@ -52,7 +53,13 @@ export function cancelled(): ConnectError {
 
 /** The request can't be read. Says which field if that is known; never what was in it, as messages of parsers do. */
 export function malformed(error?: unknown): Fault {
-  const field = error instanceof Error ? /\bfield ([\w.]+) from JSON\b/.exec(error.message)?.[1] : undefined;
-  const where = field ? ` at ${field.slice(field.lastIndexOf('.') + 1)}` : '';
-  return new Fault('MESSAGE_MALFORMED', `the request is malformed${where}`, { cause: error });
+  const [, path = '', problem = ''] = /\bfield ([\w.]+) from JSON: (.*)/s.exec(messageOf(error)) ?? [];
+  const field = path.slice(path.lastIndexOf('.') + 1);
+  // A lone surrogate: text of the right type that is no text.
+  if (problem.endsWith('invalid UTF8')) return fieldInvalid(field, NOT_PLAIN.description, NOT_PLAIN.rule);
+  return new Fault('MESSAGE_MALFORMED', `the request is malformed${field && ` at ${field}`}`);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : '';
 }

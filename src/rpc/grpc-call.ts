@@ -51,6 +51,8 @@ export function grpcContext(
   const endsAt = Date.now() + (timeoutMs ?? 0);
   const controller = new AbortController();
   const timer = timeoutMs === undefined ? undefined : setTimeout(() => controller.abort(outOfTime()), timeoutMs);
+  // A timer of 0 ms would let a handler begin.
+  if (timeoutMs !== undefined && timeoutMs <= 0) controller.abort(outOfTime());
   const drain = () => controller.abort(draining.reason);
   if (draining.aborted) values.set(kRefusal, draining.reason);
   else if (method.methodKind !== 'unary') draining.addEventListener('abort', drain);

@@ -4,6 +4,9 @@ import { type ReflectMessage, reflect } from '@bufbuild/protobuf/reflect';
 import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
 import type { Violation } from '../fault.ts';
 
+/** What is said of a string that isn't well-formed Unicode, or holds U+0000. */
+export const NOT_PLAIN = { description: 'is not plain text', rule: 'string.plain' };
+
 /** What a look at a request tells. */
 export interface Survey {
   /** No string and no time in it is broken. */
@@ -38,19 +41,20 @@ function look(value: unknown, result: Survey): void {
     return;
   }
   if (isMessage(value, TimestampSchema) && !isTime(value)) result.clean = false;
-  for (const [key, member] of Object.entries(value)) {
-    if (key !== '$unknown') look(member, result);
+  for (const key of Object.keys(value)) {
+    if (key !== '$unknown') look(Reflect.get(value, key), result);
   }
 }
 
 /** Names what `survey` found broken: proto paths such as `slots[2].start_time`. Slow, for refusals only. */
 export function brokenData(desc: DescMessage, message: Message): Violation[] {
-  return inMessage(reflect(desc, message), '');
+  const found = inMessage(reflect(desc, message), '');
+  return found.length > 0 ? found : [{ field: desc.name, ...NOT_PLAIN }];
 }
 
 function inMessage(message: ReflectMessage, path: string): Violation[] {
   if (isMessage(message.message, TimestampSchema)) {
-    return isTime(message.message) ? [] : [violation(path, 'is not a time', 'timestamp.valid')];
+    return isTime(message.message) ? [] : [{ field: path, description: 'is not a time', rule: 'timestamp.valid' }];
   }
   return message.fields
     .filter((field) => message.isSet(field))
@@ -73,7 +77,7 @@ function inField(message: ReflectMessage, field: DescField, path: string): Viola
 }
 
 function inValue(value: unknown, path: string): Violation[] {
-  if (typeof value === 'string' && !isPlain(value)) return [violation(path, 'is not plain text', 'string.plain')];
+  if (typeof value === 'string' && !isPlain(value)) return [{ field: path, ...NOT_PLAIN }];
   return isReflected(value) ? inMessage(value, path) : [];
 }
 
@@ -87,8 +91,4 @@ function isPlain(text: string): boolean {
 
 function isTime({ seconds, nanos }: Timestamp): boolean {
   return nanos >= 0 && nanos <= 999_999_999 && seconds >= FIRST_SECOND && seconds <= LAST_SECOND;
-}
-
-function violation(field: string, description: string, rule: string): Violation {
-  return { field, description, rule };
 }

@@ -3,6 +3,8 @@
 /* eslint-disable */
 
 // Watching over accounts, doctors and bookings.
+//
+// Every timestamp in a request lies in the years 1970 to 2199; ranges include their start and not their end.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
@@ -374,7 +376,7 @@ export type AuditEvent = Message<"amrutam.admin.v1.AuditEvent"> & {
   instance: string;
 
   /**
-   * Names of the fields that changed, such as "booking.state"; never their values.
+   * Names of the fields that changed, such as "booking.state", or "booking.*" for a new record; never their values.
    *
    * @generated from field: repeated string changed_fields = 16;
    */

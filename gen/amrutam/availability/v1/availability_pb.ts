@@ -3,6 +3,8 @@
 /* eslint-disable */
 
 // Doctors, and the times at which they can be seen.
+//
+// Every timestamp in a request lies in the years 1970 to 2199; ranges include their start and not their end.
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
