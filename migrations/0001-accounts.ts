@@ -21,6 +21,11 @@ export class Accounts extends Migration {
       ) WITH (fillfactor = 80)`);
     this.addSql(`CREATE UNIQUE INDEX app_user_email ON app_user (email)`);
     this.addSql(`CREATE INDEX app_user_name_trigrams ON app_user USING gin (lower(display_name) gin_trgm_ops)`);
+    // Doctors have indexes of their own, so that searching for them doesn't cost more with every patient. Roles never change.
+    this.addSql(
+      `CREATE INDEX app_user_doctor_trigrams ON app_user USING gin (lower(display_name) gin_trgm_ops) WHERE role = 'DOCTOR'`,
+    );
+    this.addSql(`CREATE INDEX app_user_doctor_by_name ON app_user (lower(display_name), id) WHERE role = 'DOCTOR'`);
     this.addSql(`CREATE INDEX app_user_email_trigrams ON app_user USING gin (email gin_trgm_ops)`);
     this.addSql(`CREATE INDEX app_user_role ON app_user (role, id)`);
 

@@ -28,6 +28,7 @@ export class Audit extends Migration {
         PRIMARY KEY (recorded_at, id)
       ) PARTITION BY RANGE (recorded_at)`);
     this.addSql(`CREATE INDEX audit_event_actor ON audit_event (actor_id, recorded_at, id)`);
+    this.addSql(`CREATE INDEX audit_event_action ON audit_event (action, recorded_at, id)`);
     this.addSql(`CREATE INDEX audit_event_entity ON audit_event (entity_id, recorded_at, id)`);
     this.addSql(
       `CREATE INDEX audit_event_patient ON audit_event (patient_id, recorded_at, id) WHERE patient_id IS NOT NULL`,

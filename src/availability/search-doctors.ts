@@ -31,7 +31,7 @@ export async function searchDoctors(
         FROM (
           SELECT *, id AS user_id FROM (
             SELECT ${doctorColumns}, ${badness} AS badness, lower(u.display_name) AS name
-            FROM doctor d JOIN app_user u ON u.id = d.user_id
+            FROM doctor d JOIN app_user u ON u.id = d.user_id AND u.role = 'DOCTOR'
             WHERE ${allOf([sql`d.state = 'ACTIVE'`, ...conditions(search), bounded && sql`EXISTS (${nextOpen(now, search.open)})`])}) ranked
           WHERE ${page.after ? sql`(badness::double precision, name, id) > (${page.after[0]}::double precision, ${page.after[1]}, ${page.after[2]}::uuid)` : sql`TRUE`}
           ORDER BY badness, name, id LIMIT ${page.size + 1}) d
