@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 
@@ -43,7 +44,7 @@ export function readConfig({
   serving?: boolean;
 } = {}): Config {
   const databaseUrl = optional(env, 'DATABASE_URL', postgresUrl);
-  const jwtKeysFile = optional(env, 'JWT_KEYS_FILE', resolve);
+  const jwtKeysFile = optional(env, 'JWT_KEYS_FILE', path);
   if (serving && databaseUrl && !jwtKeysFile) {
     throw new ConfigError(
       'JWT_KEYS_FILE is missing: with DATABASE_URL the keys that sign access tokens must be given, so that every instance has the same. Make a file with: npm run create-keys -- keys.json',
@@ -62,7 +63,7 @@ export function readConfig({
     jwtAudience: optional(env, 'JWT_AUDIENCE', String) ?? 'amrutam',
     tls: tlsOf(env),
     corsOrigins: Object.freeze(optional(env, 'CORS_ORIGINS', list(origin)) ?? []),
-    trustedProxies: Object.freeze(optional(env, 'TRUSTED_PROXIES', list(String)) ?? []),
+    trustedProxies: Object.freeze(optional(env, 'TRUSTED_PROXIES', list(address)) ?? []),
     logLevel: optional(env, 'LOG_LEVEL', oneOf(LOG_LEVELS)) ?? 'info',
     drainDelayMs: 1000 * (optional(env, 'DRAIN_DELAY', whole(0, 300)) ?? (databaseUrl ? 5 : 0)),
     demoPassword: optional(env, 'DEMO_PASSWORD', demoPassword) ?? 'correct-horse-battery',
@@ -90,6 +91,8 @@ function whole(from: number, to: number): Reader<number> {
     return number;
   };
 }
+
+const path: Reader<string> = (value) => resolve(value);
 
 /** 0 lets the system choose a free port. */
 const port = whole(0, 65_535);
@@ -122,14 +125,23 @@ const origin: Reader<string> = (value, name) => {
   return value;
 };
 
+const address: Reader<string> = (value, name) => {
+  const [, ip = '', prefix = '0'] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(value) ?? [];
+  if (!isIP(ip) || Number(prefix) > (isIP(ip) === 6 ? 128 : 32))
+    throw wrong(name, value, 'a list of addresses or ranges such as 10.0.0.0/8, separated by commas');
+  return value;
+};
+
 const demoPassword: Reader<string> = (value, name) => {
-  if ([...value].length < 15) throw new ConfigError(`${name} is too short: it must have 15 to 128 characters`);
+  const { length } = [...value];
+  if (length < 15 || length > 128)
+    throw new ConfigError(`${name} has ${length} characters: it must have 15 to 128 characters`);
   return value;
 };
 
 function tlsOf(env: Environment): Config['tls'] {
-  const certFile = optional(env, 'TLS_CERT_FILE', resolve);
-  const keyFile = optional(env, 'TLS_KEY_FILE', resolve);
+  const certFile = optional(env, 'TLS_CERT_FILE', path);
+  const keyFile = optional(env, 'TLS_KEY_FILE', path);
   if (certFile && keyFile) return { certFile, keyFile };
   if (!certFile && !keyFile) return undefined;
   const [there, missing] = certFile ? ['TLS_CERT_FILE', 'TLS_KEY_FILE'] : ['TLS_KEY_FILE', 'TLS_CERT_FILE'];

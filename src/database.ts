@@ -1,7 +1,7 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import type { Config } from './config.ts';
 import { runningEmbedded, startEmbedded } from './db/embedded.ts';
-import { migrate, missingMigrations } from './db/migrate.ts';
+import { migrate, missingMigrations, unknownMigrations } from './db/migrate.ts';
 import { checkSettings, createOrm } from './db/orm.ts';
 import { forkFor } from './db/statement.ts';
 import { entities } from './entities.ts';
@@ -31,7 +31,7 @@ export async function openDatabase(
 ): Promise<Database> {
   if (config.databaseUrl) {
     const orm = connect(config, config.databaseUrl, warn);
-    await mustBeUsable(orm);
+    await mustBeUsable(orm, warn);
     return { orm, embedded: false, lost: never, close: () => orm.close() };
   }
   const running = share ? await runningEmbedded(config.dataDir) : undefined;
@@ -44,7 +44,7 @@ export async function openDatabase(
   };
   try {
     await migrate(url);
-    await mustBeUsable(orm);
+    await mustBeUsable(orm, warn);
   } catch (error) {
     await close();
     throw error;
@@ -60,20 +60,24 @@ function connect(
   return createOrm({ url, pool: databasePool, poolWaitMs, applicationName: `amrutam ${instance}`, warn }, entities);
 }
 
-async function mustBeUsable(orm: MikroORM): Promise<void> {
+async function mustBeUsable(orm: MikroORM, warn?: (message: string) => void): Promise<void> {
   try {
-    const missing = await missingMigrations(forkFor(orm));
-    if (missing.length) {
-      throw new DatabaseError(
-        `DATABASE_URL: the database's schema is older than this build: it lacks ${missing.join(', ')}. Run: npm run migrate`,
-      );
-    }
+    const em = forkFor(orm);
+    const missing = await missingMigrations(em);
+    if (missing.length) throw new DatabaseError(`${OLDER}: it lacks ${missing.join(', ')}. Run: npm run migrate`);
+    const { expanding, contracting } = await unknownMigrations(em);
+    if (contracting.length)
+      throw new DatabaseError(`${NEWER}: it holds ${contracting.join(', ')}. Start a newer build`);
+    if (expanding.length) warn?.(`the schema is newer than this build, which serves on: ${expanding.join(', ')}`);
     await checkSettings(orm);
   } catch (error) {
     await orm.close();
     throw error instanceof DatabaseError ? error : unreachable(error);
   }
 }
+
+const OLDER = "DATABASE_URL: the database's schema is older than this build";
+const NEWER = "DATABASE_URL: the database's schema is newer than this build and takes away what it needs";
 
 /** Says why without the URL, which holds a password. */
 export function unreachable(error: unknown): DatabaseError {

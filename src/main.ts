@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createSecureContext } from 'node:tls';
 import { createPasswordHasher } from './auth/password.ts';
 import { banner } from './banner.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { type Database, openDatabase } from './database.ts';
-import { checkReadiness } from './db/readiness.ts';
+import { type Readiness, watchedReadiness } from './db/readiness.ts';
 import { publishComingWeek, seedDemoClinic } from './demo-clinic.ts';
 import { openKeys } from './keys.ts';
 import { createLog, type Logger } from './log.ts';
@@ -15,16 +16,20 @@ import { build, type Server } from './server.ts';
 const GRACE_MS = 15_000;
 /** Milliseconds between two looks at the database for the health service. */
 const WATCH_MS = 1_000;
+const STOPPING: Readiness = { ready: false, reasons: ['stopping'], warnings: [] };
 
 /** Starts everything and serves until a signal; or says why not, before anything listens. */
 async function main(config: Config): Promise<void> {
   const log = createLog(config.logLevel);
+  logWhatLibrariesPrint(log);
   const tls = config.tls && (await readTls(config.tls));
   const warn = (message: string) => log.warn({ problem: message }, 'database connection');
   const database = await openDatabase(config, { warn });
   const keys = await openKeys(config, log);
   const passwords = createPasswordHasher();
-  const ready = () => checkReadiness(database.orm);
+  const answers = watchedReadiness(database.orm);
+  let stopping = false;
+  const ready = async () => (stopping ? STOPPING : answers());
   const jwt = { issuer: config.jwtIssuer, audience: config.jwtAudience };
   const server = build({ ...config, orm: database.orm, keys, passwords, log, jwt, ready, tls });
   if (database.embedded) {
@@ -36,6 +41,7 @@ async function main(config: Config): Promise<void> {
   log.info({ ...ports, host: config.host, instance: config.instance }, 'serving');
   if (database.embedded) process.stdout.write(banner(config, ports));
   stopWhenAsked(log, database, async () => {
+    stopping = true;
     unwatch();
     server.setServing(false);
     await sleep(config.drainDelayMs);
@@ -45,12 +51,28 @@ async function main(config: Config): Promise<void> {
   });
 }
 
+/** kysely prints when a cancelled statement ends. Only the words before the first colon: what follows may quote a value. */
+function logWhatLibrariesPrint(log: Logger): void {
+  const print = (first: unknown) => log.debug({ printed: String(first).split(':')[0] }, 'printed by a library');
+  console.error = print;
+  console.warn = print;
+}
+
 async function readTls({ certFile, keyFile }: NonNullable<Config['tls']>) {
   const read = (name: string, file: string) =>
     readFile(file).catch((error: Error) => {
       throw new ConfigError(`${name}: ${file} can't be read: ${error.message}`);
     });
-  return { cert: await read('TLS_CERT_FILE', certFile), key: await read('TLS_KEY_FILE', keyFile) };
+  const pair = { cert: await read('TLS_CERT_FILE', certFile), key: await read('TLS_KEY_FILE', keyFile) };
+  try {
+    createSecureContext(pair);
+  } catch (error) {
+    const why = (error as Error).message;
+    throw new ConfigError(
+      `TLS_CERT_FILE, TLS_KEY_FILE: ${certFile} and ${keyFile} must be a certificate and its key, both PEM: ${why}`,
+    );
+  }
+  return pair;
 }
 
 async function listen({ grpc, http }: Server, { host, grpcPort, httpPort }: Config) {
@@ -63,7 +85,7 @@ async function listen({ grpc, http }: Server, { host, grpcPort, httpPort }: Conf
 }
 
 /** Keeps the health service true: not serving while the database is away, and again when it is back. */
-function watchHealth(server: Server, ready: () => ReturnType<typeof checkReadiness>, log: Logger): () => void {
+function watchHealth(server: Server, ready: () => Promise<Readiness>, log: Logger): () => void {
   let before: boolean | undefined;
   let stopped = false;
   const look = async () => {

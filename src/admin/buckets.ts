@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
 import { rows } from '../db/statement.ts';
-import { fieldInvalid } from '../fault.ts';
+import { type Fault, fieldInvalid } from '../fault.ts';
 
 /** The length of a bucket. */
 export type BucketUnit = 'HOUR' | 'DAY' | 'WEEK' | 'MONTH';
@@ -18,6 +18,9 @@ export interface Cut {
 
 /** Most buckets of one report. */
 const MOST = 400;
+const HOUR_MS = 3_600_000;
+/** The longest that each can be, in hours: with the day on which the clocks go back. */
+const LONGEST: Readonly<Record<BucketUnit, number>> = { HOUR: 1, DAY: 25, WEEK: 7 * 24 + 1, MONTH: 31 * 24 + 1 };
 
 /**
  * The starts of the buckets: `from`, then every hour, midnight, Monday or first of the month of the zone before `until`.
@@ -25,6 +28,7 @@ const MOST = 400;
  */
 export async function bucketStarts(em: EntityManager, { from, until, unit, timeZone }: Cut): Promise<Date[]> {
   if (until <= from) throw fieldInvalid('until', 'must be after from', 'analytics.range');
+  if (until.getTime() - from.getTime() > MOST * LONGEST[unit] * HOUR_MS) throw tooMany();
   const step = sql`${`1 ${unit.toLowerCase()}`}::interval`;
   // Hours are counted in UTC, so that the one that comes twice in autumn is two; longer units on the zone's calendar.
   const starts =
@@ -39,7 +43,10 @@ export async function bucketStarts(em: EntityManager, { from, until, unit, timeZ
         WHERE ${instant} < ${until} ORDER BY local LIMIT ${MOST + 2}`,
   );
   const distinct = [...new Map(found.map(({ start }) => [start.getTime(), start])).values()];
-  if (distinct.length > MOST)
-    throw fieldInvalid('bucket', `the range holds more than ${MOST} buckets`, 'analytics.buckets');
+  if (distinct.length > MOST) throw tooMany();
   return distinct;
+}
+
+function tooMany(): Fault {
+  return fieldInvalid('bucket', `the range holds more than ${MOST} buckets`, 'analytics.buckets');
 }

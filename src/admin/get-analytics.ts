@@ -108,8 +108,9 @@ function statement({ from, until, doctorId }: AnalyticsAsk, starts: readonly Dat
   const ofDoctor = doctorId === '' ? sql`TRUE` : sql`doctor_id = ${doctorId}`;
   const ofDoctorsSlot =
     doctorId === '' ? sql`TRUE` : sql`entity_id IN (SELECT id FROM slot WHERE doctor_id = ${doctorId})`;
+  // Under a name that no column has: `made` alone would be the column, not the row.
   const all = (part: string) =>
-    sql`(SELECT coalesce(jsonb_agg(${sql.ref(part)}), '[]') FROM ${sql.ref(part)}) AS ${sql.ref(part)}`;
+    sql`(SELECT coalesce(jsonb_agg(line), '[]') FROM ${sql.ref(part)} AS line) AS ${sql.ref(part)}`;
   const minutes = sql`extract(epoch FROM end_at - start_at) / 60`;
   return sql`
     WITH made AS (

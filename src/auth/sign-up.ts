@@ -11,6 +11,7 @@ export type Enrol = (work: Work, user: User, now: Date) => void;
 /** Makes an account and begins its first session. Throws EMAIL_TAKEN when the transaction is written. */
 export async function signUp(work: Work, account: Account, enrol: Enrol): Promise<SignedIn> {
   const { user, now } = await makeAccount(work, account);
+  work.about({ actor: { userId: user.id, role: user.role } });
   enrol(work, user, now);
   return beginSession(work, user, now);
 }

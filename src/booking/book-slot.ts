@@ -4,7 +4,7 @@ import { lockRows, readRows, type Work } from '../db/work.ts';
 import type { Fault } from '../fault.ts';
 import { Booking } from './booking.entity.ts';
 import type { NamedBooking } from './lock-booking.ts';
-import { patientBusy, patientIsBusy, slotInPast, slotTaken, whyNotOpen } from './slot-refusals.ts';
+import { patientBusy, patientIsBusy, slotInPast, whyNotOpen } from './slot-refusals.ts';
 
 /** What BookSlot asks for. */
 export interface BookSlot {
@@ -49,5 +49,5 @@ export async function bookSlot(work: Work, { slotId, patientId, reasonForVisit }
 async function whyContestLost({ em, about }: Work, booking: Booking, now: Date): Promise<Fault> {
   about({ entityType: 'slot', entityId: booking.slotId });
   if (await patientIsBusy(em, booking)) return patientBusy();
-  return slotTaken(em, { id: booking.slotId, doctorId: booking.doctorId, startAt: booking.startAt }, now);
+  return whyNotOpen(em, booking.slotId, { now });
 }

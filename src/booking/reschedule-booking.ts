@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import { Slot } from '../availability/slot.entity.ts';
 import { lockRows, type Work } from '../db/work.ts';
 import { aboutBooking, bookingLock, bookingNames, foundBooking, type NamedBooking } from './lock-booking.ts';
-import { patientBusy, patientIsBusy, slotInPast, slotTaken, whyNotOpen } from './slot-refusals.ts';
+import { patientBusy, patientIsBusy, slotInPast, whyNotOpen } from './slot-refusals.ts';
 
 /** What RescheduleBooking asks for. */
 export interface RescheduleBooking {
@@ -27,9 +27,6 @@ export async function rescheduleBooking(
   const found = foundBooking(work, bookings[0], names[0]);
   const { booking } = found;
   booking.mayMove(now);
-  if (newSlotId === booking.slotId)
-    throw await slotTaken(work.em, { id: newSlotId, doctorId: booking.doctorId, startAt: booking.startAt }, now);
-
   const oldSlot = slots.find(({ id }) => id === booking.slotId);
   const newSlot = slots.find(({ id }) => id === newSlotId);
   if (!newSlot || !oldSlot) throw await whyNotOpen(work.em, newSlotId, { now, doctorId: booking.doctorId });

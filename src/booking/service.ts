@@ -12,7 +12,7 @@ import {
   StartConsultationResponseSchema,
 } from '../../gen/amrutam/booking/v1/booking_pb.ts';
 import type { UnitsOfWork } from '../db/unit-of-work.ts';
-import type { Subject } from '../db/work.ts';
+import type { Subject, Work } from '../db/work.ts';
 import { fieldInvalid } from '../fault.ts';
 import { callerOf, callOf } from '../rpc/call.ts';
 import { enumNames } from '../rpc/enum-name.ts';
@@ -43,7 +43,8 @@ export function bookingService({ units }: { units: UnitsOfWork }): ServiceImpl<t
     },
     async getBooking({ bookingId, purpose }, ctx) {
       const subject = { entityType: 'booking', entityId: bookingId, purpose } as const;
-      return answer(read(ctx, subject, (em) => getBooking(em, bookingId, callerOf(ctx))));
+      const find = (em: EntityManager) => getBooking(em, bookingId, callerOf(ctx));
+      return answer(read(ctx, { subject, read: find, seen: (found) => [found] }));
     },
     async listBookings({ states, from, until, purpose, doctorId, patientId, pageSize: size, pageToken }, ctx) {
       const listing = {
@@ -55,10 +56,9 @@ export function bookingService({ units }: { units: UnitsOfWork }): ServiceImpl<t
       };
       const after = decodePage(listing, pageToken, ['instant', 'uuid']) as BookingCursor | undefined;
       const page = { size: pageSize(size), after };
-      const subject = { entityType: 'booking', purpose, ...(patientId && { patientId }) } as const;
-      const { rows, next } = await read(ctx, subject, (em) =>
-        listBookings(em, listing, { page, caller: callerOf(ctx) }),
-      );
+      const subject = { entityType: 'booking', purpose } as const;
+      const find = (em: EntityManager) => listBookings(em, listing, { page, caller: callerOf(ctx) });
+      const { rows, next } = await read(ctx, { subject, read: find, seen: (found) => found.rows });
       return { bookings: rows.map(bookingMessage), nextPageToken: next ? encodePage(listing, next) : '' };
     },
     cancelBooking({ requestId, bookingId, reason }, ctx) {
@@ -66,7 +66,8 @@ export function bookingService({ units }: { units: UnitsOfWork }): ServiceImpl<t
       const request = { schema: CancelBookingResponseSchema, requestId, asks: [bookingId, reason] };
       return answerOnce(units, ctx, request, (work) => answer(cancelBooking(work, { bookingId, reason, by })));
     },
-    rescheduleBooking({ requestId, bookingId, newSlotId }, ctx) {
+    rescheduleBooking({ requestId, bookingId, newSlotId: wanted }, ctx) {
+      const newSlotId = wanted.toLowerCase();
       const request = {
         schema: RescheduleBookingResponseSchema,
         requestId,
@@ -98,16 +99,30 @@ async function answer(found: Promise<NamedBooking>) {
   return { booking: bookingMessage(await found) };
 }
 
-/** Reads patient data: an administrator must say why, and the read goes on record with the transaction that makes it. */
+/**
+ * Reads bookings. An administrator must say why, and the read goes on record, a line for each patient seen, with the
+ * transaction that makes it.
+ */
 function readOnRecord(units: UnitsOfWork) {
-  return async <T>(ctx: HandlerContext, subject: Subject, read: (em: EntityManager) => Promise<T>): Promise<T> => {
+  return async <T>(ctx: HandlerContext, { subject, read, seen }: RecordedRead<T>): Promise<T> => {
     if (callerOf(ctx).role !== 'ADMINISTRATOR') return units.read(ctx.signal, read);
-    if (!subject.purpose?.trim())
+    if (!subject.purpose?.trim()) {
       throw fieldInvalid('purpose', 'administrators must say why they read patient data', 'purpose');
-    return units.write(callOf(ctx), async (work) => {
+    }
+    const onRecord = async (work: Work): Promise<T> => {
       work.about(subject);
       await work.lock({});
-      return read(work.em);
-    });
+      const found = await read(work.em);
+      work.about({ patientIds: [...new Set(seen(found).map(({ booking }) => booking.patientId))] });
+      return found;
+    };
+    // Nothing that was read is changed, so nothing but the record is written.
+    return units.write<T>(callOf(ctx), onRecord);
   };
+}
+
+interface RecordedRead<T> {
+  readonly subject: Subject;
+  readonly read: (em: EntityManager) => Promise<T>;
+  readonly seen: (found: T) => readonly NamedBooking[];
 }

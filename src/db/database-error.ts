@@ -29,13 +29,13 @@ export function isRetryable(error: unknown): boolean {
 /** Whether a statement broke one of the constraints that stand for a refusal. */
 export function isViolation(error: unknown): boolean {
   const { code, constraint } = (error ?? {}) as DriverError;
-  return (code === '23505' || code === '23P01') && constraint !== undefined && constraint in CONSTRAINTS;
+  return (code === '23505' || code === '23P01') && Object.hasOwn(CONSTRAINTS, constraint ?? '');
 }
 
 /** Whether COMMIT was refused for certain; anything else that breaks it leaves the outcome unknown. */
 export function isDefinite(error: unknown): boolean {
-  const { code, message } = (error ?? {}) as DriverError;
-  if (message?.includes('aborted')) return true; // COMMIT of a failed transaction answers ROLLBACK
+  const { code } = (error ?? {}) as DriverError;
+  if ((error as Error)?.name === 'AbortedTransactionError') return true; // COMMIT of a failed transaction answers ROLLBACK
   return code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !GONE.test(code);
 }
 

@@ -21,6 +21,7 @@ export function createGate(limit: number, waitMs: number, reason: Reason): Gate 
   };
   return {
     async enter(key, signal) {
+      signal.throwIfAborted();
       const lane = lanes.get(key) ?? { inside: 0, waiting: [] };
       lanes.set(key, lane);
       if (lane.inside < limit) lane.inside++;

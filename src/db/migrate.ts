@@ -31,10 +31,27 @@ export async function migrate(url: string): Promise<string[]> {
   }
 }
 
-/** Names of the migrations this build knows that the database lacks. Newer ones in the database are fine: an upgrade expands first. */
+/** Names of the migrations this build knows that the database lacks. */
 export async function missingMigrations(em: EntityManager): Promise<string[]> {
+  const done = new Set(await appliedMigrations(em));
+  return migrations.map(({ name }) => name).filter((name) => !done.has(name));
+}
+
+/**
+ * Names of the migrations in the database that this build doesn't know. They are fine, because an upgrade expands first
+ * and old instances serve on, but for those named `NNNN-contract-…`: they take away what older builds need.
+ */
+export async function unknownMigrations(em: EntityManager): Promise<{ expanding: string[]; contracting: string[] }> {
+  const known = new Set(migrations.map(({ name }) => name));
+  const unknown = (await appliedMigrations(em)).filter((name) => !known.has(name));
+  const contracts = (name: string) => /^\d+-contract-/.test(name);
+  return { expanding: unknown.filter((name) => !contracts(name)), contracting: unknown.filter(contracts) };
+}
+
+async function appliedMigrations(em: EntityManager): Promise<string[]> {
   const table = await row<{ there: boolean }>(em, sql`SELECT to_regclass('mikro_orm_migrations') IS NOT NULL AS there`);
-  const done = table?.there ? await rows<{ name: string }>(em, sql`SELECT name FROM mikro_orm_migrations`) : [];
-  const names = new Set(done.map(({ name }) => name));
-  return migrations.map(({ name }) => name).filter((name) => !names.has(name));
+  if (!table?.there) return [];
+  return (await rows<{ name: string }>(em, sql`SELECT name FROM mikro_orm_migrations ORDER BY id`)).map(
+    ({ name }) => name,
+  );
 }

@@ -1,8 +1,9 @@
 import { Migrator } from '@mikro-orm/migrations';
 import { type EntitySchema, MikroORM, type Options } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
+import { CancelClient } from './cancel-client.ts';
 import { forkFor, row } from './statement.ts';
 
 /** How to reach PostgreSQL, and how long to wait for it. */
@@ -31,24 +32,35 @@ types.setTypeParser(pg.types.builtins.INT8, Number);
 
 /** Makes the ORM; no connection is opened before the first statement. */
 export function createOrm(database: DatabaseOptions, entities: readonly EntitySchema[]): MikroORM {
+  const warn = database.warn ?? (() => {});
   const options: Options = {
     clientUrl: database.url,
     entities: [...entities],
     extensions: [Migrator],
     migrations: { migrationsList: migrations, snapshot: false, transactional: true, allOrNothing: true },
-    pool: { min: 0, max: database.pool, idleTimeoutMillis: 30_000 },
     forceUtcTimezone: true,
     discovery: { warnWhenNoEntities: false },
-    loggerFactory: () => quietLogger(database.warn ?? (() => {})),
-    driverOptions: {
-      connectionTimeoutMillis: database.poolWaitMs,
-      application_name: database.applicationName,
-      keepAlive: true,
-      types,
-      options: startUpOptions({ timezone: 'UTC', ...LIKENESS, ...(database.patient ? {} : TIMEOUTS) }),
-    },
+    loggerFactory: () => quietLogger(warn),
+    driverOptions: new PostgresDialect({ pool: async () => createPool(database, warn), controlClient: CancelClient }),
   };
   return new MikroORM(options);
+}
+
+function createPool(database: DatabaseOptions, warn: (message: string) => void): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: database.url,
+    max: database.pool,
+    idleTimeoutMillis: 30_000,
+    connectionTimeoutMillis: database.poolWaitMs,
+    application_name: database.applicationName,
+    keepAlive: true,
+    types,
+    options: startUpOptions({ timezone: 'UTC', ...LIKENESS, ...(database.patient ? {} : TIMEOUTS) }),
+  });
+  // Without listeners a connection that the server drops would end the process; its statement rejects on its own.
+  pool.on('connect', (client) => client.on('error', (error) => warn(`connection: ${error.message}`)));
+  pool.on('error', (error) => warn(`idle connection: ${error.message}`));
+  return pool;
 }
 
 function startUpOptions(settings: Readonly<Record<string, string | number>>): string {
@@ -57,7 +69,7 @@ function startUpOptions(settings: Readonly<Record<string, string | number>>): st
     .join(' ');
 }
 
-/** Throws when a pooler before the server has dropped the settings: without the time-outs them one stuck call holds others for ever. */
+/** Throws when a pooler before the server has dropped the settings: without the time-outs one stuck call holds others for ever. */
 export async function checkSettings(orm: MikroORM): Promise<void> {
   const em = forkFor(orm);
   for (const [name, wanted] of Object.entries({ ...TIMEOUTS, ...LIKENESS })) {

@@ -34,3 +34,13 @@ export async function checkReadiness(orm: MikroORM): Promise<Readiness> {
     return { ready: false, reasons: ['the database does not answer'], warnings: [] };
   }
 }
+
+/** Readiness asked of the database at most twice a second, however often it is asked for here. */
+export function watchedReadiness(orm: MikroORM): () => Promise<Readiness> {
+  const KEPT_MS = 500;
+  let last: { readonly at: number; readonly answer: Promise<Readiness> } | undefined;
+  return () => {
+    if (!last || performance.now() - last.at > KEPT_MS) last = { at: performance.now(), answer: checkReadiness(orm) };
+    return last.answer;
+  };
+}

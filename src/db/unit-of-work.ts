@@ -11,8 +11,8 @@ import type { Subject, Work } from './work.ts';
 
 /** Calls of one instance that may hold a connection for the same slot, for the same caller, for the same request. */
 const LIMITS = { slot: 4, caller: 4, request: 1 };
-/** Milliseconds that the others wait in memory. */
-const GATE_WAIT_MS = 2_000;
+/** Milliseconds that the others wait in memory. A crowd on a slot gets its answers within the 5 s of the default deadline. */
+const WAIT_MS = { slot: 4_000, caller: 4_000, request: 2_000 };
 
 /** One line of the audit trail, as a unit of work knows it. */
 export interface AuditRecord {
@@ -84,9 +84,9 @@ export interface UnitsOfWork {
 export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
   const shiftMs = options.shiftMs ?? (() => 0);
   const gates = {
-    request: createGate(LIMITS.request, GATE_WAIT_MS, 'IN_PROGRESS'),
-    caller: createGate(LIMITS.caller, GATE_WAIT_MS, 'CONTENTION'),
-    slot: createGate(LIMITS.slot, GATE_WAIT_MS, 'CONTENTION'),
+    request: createGate(LIMITS.request, WAIT_MS.request, 'IN_PROGRESS'),
+    caller: createGate(LIMITS.caller, WAIT_MS.caller, 'CONTENTION'),
+    slot: createGate(LIMITS.slot, WAIT_MS.slot, 'CONTENTION'),
   };
   return {
     async read(signal, work) {

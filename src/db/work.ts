@@ -28,6 +28,8 @@ export interface Subject {
   readonly entityType?: 'user' | 'session' | 'doctor' | 'slot' | 'booking';
   readonly entityId?: string;
   readonly patientId?: string;
+  /** Patients whose data was read; each gets a line of its own. */
+  readonly patientIds?: readonly string[];
   /** Who acts, where the call carries no token: the account that signs in. */
   readonly actor?: { readonly userId: string; readonly role: RoleName };
   /** Why, where that is part of the record: the purpose of an administrator's read. */

@@ -23,7 +23,10 @@ export async function writeChanges(
   const contest = contested && sets.find((set) => set.entity === contested);
   const won = contest ? sql`EXISTS (SELECT FROM contest)` : sql`TRUE`;
   const parts = [
-    ...inserts(sets.filter((set) => set.type === 'create' && set !== contest)),
+    ...inserts(
+      sets.filter((set) => set.type === 'create' && set !== contest),
+      contest && won,
+    ),
     ...sets.filter((set) => set.type === 'update').map((set) => update(set, won)),
     ...also(won, changedFields(sets)),
   ];
@@ -51,19 +54,24 @@ function changedFields(sets: readonly ChangeSet<object>[]): string[] {
   return [...new Set(names)];
 }
 
-function inserts(sets: readonly ChangeSet<object>[]): Sql[] {
+/** One statement a table; one a row under a condition, because PostgreSQL types bound values only in a plain VALUES or SELECT. */
+function inserts(sets: readonly ChangeSet<object>[], condition: Sql | undefined): Sql[] {
+  if (condition) return sets.map((set) => insert([set], condition));
   const tables = Map.groupBy(sets, (set) => set.meta.tableName);
-  return [...tables.values()].map(insert);
+  return [...tables.values()].map((rows) => insert(rows));
 }
 
-function insert(sets: readonly ChangeSet<object>[]): Sql {
+function insert(sets: readonly ChangeSet<object>[], condition?: Sql): Sql {
   const [first] = sets as [ChangeSet<object>];
   const properties = first.meta.props.filter((property) => property.persist !== false);
   const columns = properties.map((property) => sql.ref(property.fieldNames[0] as string));
-  const values = sets.map(
-    (set) => sql`(${sql.join(properties.map(({ name }) => (set.payload as Record<string, unknown>)[name] ?? null))})`,
+  const values = sets.map((set) =>
+    sql.join(properties.map(({ name }) => (set.payload as Record<string, unknown>)[name] ?? null)),
   );
-  return sql`INSERT INTO ${sql.table(first.meta.tableName)} (${sql.join(columns)}) VALUES ${sql.join(values)}`;
+  const rows = condition
+    ? sql`SELECT ${values[0]} WHERE ${condition}`
+    : sql`VALUES ${sql.join(values.map((row) => sql`(${row})`))}`;
+  return sql`INSERT INTO ${sql.table(first.meta.tableName)} (${sql.join(columns)}) ${rows}`;
 }
 
 function update(set: ChangeSet<object>, won: Sql): Sql {

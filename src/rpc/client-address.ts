@@ -26,7 +26,8 @@ export function clientAddress(trusted: readonly string[]): ClientAddress {
 function blockListOf(ranges: readonly string[]): BlockList {
   const list = new BlockList();
   for (const range of ranges) {
-    const [address = '', prefix] = range.split('/');
+    const [address = '', prefix, ...more] = range.split('/');
+    if (more.length > 0) throw new Error(`${range} is no range of addresses`);
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
     if (prefix === undefined) list.addAddress(address, family);
     else list.addSubnet(address, Number(prefix), family);

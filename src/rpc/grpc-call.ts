@@ -5,8 +5,9 @@ import type * as grpc from '@grpc/grpc-js';
 import { kPeerAddress } from './call.ts';
 import type { ClientAddress } from './client-address.ts';
 import { timeAllowed } from './deadline.ts';
-import { cancelled, outOfTime } from './framework-error.ts';
+import { cancelled, outOfTime, tooLarge } from './framework-error.ts';
 import { headersOf } from './grpc-metadata.ts';
+import { headerSize } from './header-size.ts';
 import type { Limits } from './limits.ts';
 import { kRefusal } from './translate.ts';
 
@@ -40,43 +41,43 @@ export type GrpcCall =
 type Incoming = Pick<GrpcCall, 'metadata' | 'getPeer' | 'getDeadline' | 'getHost'>;
 
 /** The context of `call`, with its deadline running, as Connect's handlers know it. */
-export function grpcContext(
-  call: Incoming,
-  method: DescMethod,
-  { limits, addressOf, draining }: GrpcScope,
-): GrpcContext {
+export function grpcContext(call: Incoming, method: DescMethod, scope: GrpcScope): GrpcContext {
   const requestHeader = headersOf(call.metadata);
   const values = createContextValues();
-  const timeoutMs = timeAllowed(askedMs(call), method, limits);
-  const endsAt = Date.now() + (timeoutMs ?? 0);
-  const controller = new AbortController();
-  const timer = timeoutMs === undefined ? undefined : setTimeout(() => controller.abort(outOfTime()), timeoutMs);
-  // A timer of 0 ms would let a handler begin.
-  if (timeoutMs !== undefined && timeoutMs <= 0) controller.abort(outOfTime());
-  const drain = () => controller.abort(draining.reason);
-  if (draining.aborted) values.set(kRefusal, draining.reason);
-  else if (method.methodKind !== 'unary') draining.addEventListener('abort', drain);
   const context: GrpcContext = {
     service: method.parent,
     method,
     protocolName: 'grpc',
     requestMethod: 'POST',
     url: `http://${call.getHost()}/${method.parent.typeName}/${method.name}`,
-    signal: controller.signal,
-    timeoutMs: () => (timeoutMs === undefined ? undefined : endsAt - Date.now()),
     requestHeader,
     responseHeader: new Headers(),
     responseTrailer: new Headers(),
     values,
-    end: (reason) => {
-      clearTimeout(timer);
-      draining.removeEventListener('abort', drain);
-      controller.abort(reason);
-    },
+    ...lifeOf(timeAllowed(askedMs(call), method, scope.limits), method, scope.draining),
   };
   values.set(kContext, context);
-  values.set(kPeerAddress, addressOf(call.getPeer(), requestHeader.get('x-forwarded-for')));
+  values.set(kPeerAddress, scope.addressOf(call.getPeer(), requestHeader.get('x-forwarded-for')));
+  if (headerSize(requestHeader) > scope.limits.headerBytes) values.set(kRefusal, tooLarge());
+  if (scope.draining.aborted) values.set(kRefusal, scope.draining.reason);
   return context;
+}
+
+/** A signal that aborts after `ms`, and for a stream when its listener begins to close; and the way to abort it before. */
+function lifeOf(ms: number | undefined, method: DescMethod, draining: AbortSignal) {
+  const controller = new AbortController();
+  const endsAt = Date.now() + (ms ?? 0);
+  const timer = ms === undefined ? undefined : setTimeout(() => controller.abort(outOfTime()), ms);
+  // A timer of 0 ms would let a handler begin.
+  if (ms !== undefined && ms <= 0) controller.abort(outOfTime());
+  const drain = () => controller.abort(draining.reason);
+  if (method.methodKind !== 'unary') draining.addEventListener('abort', drain);
+  const end = (reason: unknown) => {
+    clearTimeout(timer);
+    draining.removeEventListener('abort', drain);
+    controller.abort(reason);
+  };
+  return { signal: controller.signal, timeoutMs: () => (ms === undefined ? undefined : endsAt - Date.now()), end };
 }
 
 /** Aborts `context` when the caller goes away. grpc-js says `cancelled` after every call, also one that ended well. */

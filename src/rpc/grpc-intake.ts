@@ -34,7 +34,7 @@ export function intakeOf(metadata: grpc.Metadata): Intake {
  * grpc-js ends calls by itself: over the size limit, out of time, a broken frame or header. Those answers carry no reason
  * and pass no interceptor. This one sees each of them, and has the call refused by us instead.
  */
-export function watchIntake(refuse: ReadonlyMap<string, RefuseCall>, headerBytes: number): grpc.ServerInterceptor {
+export function watchIntake(refuse: ReadonlyMap<string, RefuseCall>): grpc.ServerInterceptor {
   return ({ path }, call) => {
     const intake: Intake = { refused: false };
     const incoming = { metadata: new grpc.Metadata(), peer: call.getPeer() };
@@ -55,7 +55,6 @@ export function watchIntake(refuse: ReadonlyMap<string, RefuseCall>, headerBytes
           onReceiveMetadata: (metadata, proceed) => {
             incoming.metadata = metadata;
             intakes.set(metadata, intake);
-            if (sizeOf(metadata) > headerBytes) end(tooLarge());
             proceed(metadata);
           },
         }),
@@ -76,13 +75,4 @@ function meaningOf({ code, details }: GrpcStatus): Fault | ConnectError {
         ? cancelled()
         : malformed(new Error(details ?? ''));
   }
-}
-
-/** As HTTP/2 counts it: 32 bytes for each entry on top. */
-function sizeOf(metadata: grpc.Metadata): number {
-  let size = 0;
-  for (const [key, value] of Object.entries(metadata.toHttp2Headers())) {
-    for (const one of [value].flat()) size += key.length + String(one).length + 32;
-  }
-  return size;
 }

@@ -6,7 +6,7 @@ import { clientAddress } from './client-address.ts';
 import { type RefuseCall, watchIntake } from './grpc-intake.ts';
 import { grpcMethod } from './grpc-method.ts';
 import { LIMITS, type Limits } from './limits.ts';
-import { bind, cutter, type Listener, type ListenerOptions, type TlsPair, unbind } from './listener.ts';
+import { bind, closerOf, type Listener, type ListenerOptions, type TlsPair } from './listener.ts';
 import { guardPort, streamGuard } from './stream-guard.ts';
 
 /**
@@ -18,19 +18,19 @@ export function grpcListener(options: ListenerOptions): Listener {
   const draining = new AbortController();
   const { server, connect } = serverOf(options, limits, draining.signal);
   const ear = net.createServer(connect);
-  const cut = cutter(ear);
+  const close = closerOf(ear);
   let port = 0;
   let unguard = () => {};
   return {
     listen: async (host, wanted) => {
       port = await bind(ear, host, wanted);
-      if (!process.env.NOGUARD) unguard = guardPort(() => port, streamGuard(options.routes, limits));
+      unguard = guardPort(() => port, streamGuard(options.routes, limits));
       return port;
     },
     close: async (graceMs) => {
       draining.abort(new Fault('DRAINING', 'this instance is stopping'));
       server.tryShutdown(() => {});
-      await unbind(ear, graceMs, cut);
+      await close(graceMs);
       unguard();
     },
   };
@@ -40,7 +40,7 @@ function serverOf(options: ListenerOptions, limits: Limits, draining: AbortSigna
   // grpc-js writes header values that it can't read to standard error: a token might be among them.
   grpc.setLogVerbosity(grpc.logVerbosity.NONE);
   const refusals = new Map<string, RefuseCall>();
-  const interceptors = [watchIntake(refusals, limits.headerBytes)];
+  const interceptors = [watchIntake(refusals)];
   const server = new grpc.Server({ ...channelOptions(limits), interceptors });
   const scope = { limits, addressOf: clientAddress(options.trustedProxies ?? []), draining };
   for (const { service, impl } of options.routes) {

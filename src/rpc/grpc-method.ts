@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import type { Interceptor, MethodImplSpec } from '@connectrpc/connect';
 import type * as grpc from '@grpc/grpc-js';
 import { type Chain, type ChainRequest, type ChainResponse, chainOf, refuseThrough } from './chain.ts';
@@ -9,6 +9,7 @@ import { bytesOf, innermost, requestOfBytes, requestOfStream } from './grpc-chai
 import { intakeOf, type RefuseCall } from './grpc-intake.ts';
 import { metadataOf, statusOf } from './grpc-metadata.ts';
 
+type Readable = grpc.ServerReadableStream<Buffer, Buffer> | grpc.ServerDuplexStream<Buffer, Buffer>;
 type Outgoing = grpc.ServerWritableStream<Buffer, Buffer> | grpc.ServerDuplexStream<Buffer, Buffer>;
 
 /** A method as grpc-js serves it. */
@@ -37,13 +38,13 @@ function handlerOf(
   serve: (call: GrpcCall, exchange: Exchange) => void,
 ): grpc.UntypedHandleCall {
   type Unary = grpc.ServerUnaryCall<Buffer, Buffer>;
-  type Readable = grpc.ServerReadableStream<Buffer, Buffer>;
   type Answer = grpc.sendUnaryData<Buffer>;
   switch (kind) {
     case 'unary':
       return (call: Unary, send: Answer) => serve(call, { request: oneMessage(call), ...oneAnswer(call, send) });
     case 'client_streaming':
-      return (call: Readable, send: Answer) => serve(call, { request: manyMessages(call), ...oneAnswer(call, send) });
+      return (call: grpc.ServerReadableStream<Buffer, Buffer>, send: Answer) =>
+        serve(call, { request: manyMessages(call), ...oneAnswer(call, send) });
     case 'server_streaming':
       return (call: grpc.ServerWritableStream<Buffer, Buffer>) =>
         serve(call, { request: oneMessage(call), ...manyAnswers(call) });
@@ -88,11 +89,14 @@ function oneMessage(call: { request: Buffer }): Exchange['request'] {
   return (context) => requestOfBytes(context, call.request);
 }
 
-/** A handler that stops reading must not destroy the call, as leaving a loop over a stream would. */
-function manyMessages(
-  call: grpc.ServerReadableStream<Buffer, Buffer> | grpc.ServerDuplexStream<Buffer, Buffer>,
-): Exchange['request'] {
-  return (context) => requestOfStream(context, call.iterator({ destroyOnReturn: false }));
+function manyMessages(call: Readable): Exchange['request'] {
+  return (context) => requestOfStream(context, messagesOf(call, context.signal));
+}
+
+/** A loop over the stream itself would destroy it, and so the answer, when it is left early or when the call fails. */
+async function* messagesOf(call: Readable, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const arrivals = on(call, 'data', { close: ['end'], signal, highWaterMark: 1, lowWaterMark: 1 });
+  for await (const [bytes] of arrivals) yield bytes;
 }
 
 function oneAnswer(call: GrpcCall, send: grpc.sendUnaryData<Buffer>): Pick<Exchange, 'answer' | 'fail'> {

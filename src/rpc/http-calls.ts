@@ -18,7 +18,8 @@ import type { Fault } from '../fault.ts';
 import { kPeerAddress } from './call.ts';
 import { type Chain, chainOf, refuseThrough } from './chain.ts';
 import { type ClientAddress, clientAddress } from './client-address.ts';
-import { cancelled, faultOfUnread } from './framework-error.ts';
+import { cancelled, faultOfUnread, tooLarge } from './framework-error.ts';
+import { headerSize } from './header-size.ts';
 import { setDeadline } from './http-deadline.ts';
 import { askToLeave, cacheControl, type HttpRequest, type HttpResponse, sendJson, vary } from './http-headers.ts';
 import { pathOf, sendWrongMethod } from './http-pages.ts';
@@ -57,6 +58,8 @@ export function calls(options: CallsOptions, limits: Limits): Calls {
     if (!handler) return false;
     const request = requestOf(req, res, addressOf);
     setDeadline(request.header, handler.method, limits);
+    // HTTP/2 of Node takes more than it says it does.
+    if (headerSize(request.header) > limits.headerBytes) request.contextValues?.set(kRefusal, tooLarge());
     serve(handler, request, { req, res, draining: options.draining }).catch((err: unknown) => {
       options.log.error({ err }, 'a call could not be answered');
       if (res.headersSent) res.destroy();

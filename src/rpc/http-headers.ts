@@ -34,6 +34,11 @@ export function askToLeave(req: HttpRequest, res: HttpResponse): void {
   if (req.httpVersionMajor === 1 && !res.headersSent) res.setHeader('connection', 'close');
 }
 
+/** Closes an HTTP/1 connection once what was written to it has gone out. */
+export function hangUp(req: HttpRequest): void {
+  if (req.httpVersionMajor === 1) req.socket.end();
+}
+
 /** Adds `name` to the headers on which the answer depends. */
 export function vary(res: HttpResponse, name: string): void {
   const before = res.getHeader('vary');

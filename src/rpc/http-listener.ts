@@ -4,10 +4,17 @@ import { type Server, Socket } from 'node:net';
 import { Fault } from '../fault.ts';
 import { cors } from './cors.ts';
 import { calls } from './http-calls.ts';
-import { askToLeave, type HttpRequest, type HttpResponse, sendJson, setSecurityHeaders } from './http-headers.ts';
+import {
+  askToLeave,
+  type HttpRequest,
+  type HttpResponse,
+  hangUp,
+  sendJson,
+  setSecurityHeaders,
+} from './http-headers.ts';
 import { type PageOptions, pages } from './http-pages.ts';
 import { LIMITS, type Limits } from './limits.ts';
-import { bind, cutter, type Listener, type ListenerOptions, type TlsPair, unbind } from './listener.ts';
+import { bind, closerOf, type Listener, type ListenerOptions, type TlsPair } from './listener.ts';
 import { type StreamGuard, streamGuard } from './stream-guard.ts';
 
 /** What the HTTP listener needs beside what both need. */
@@ -29,17 +36,17 @@ export function httpListener(options: HttpListenerOptions): Listener {
     ? secureServer(options.tls, limits, streamGuard(options.routes, limits))
     : http.createServer(http1Options(limits));
   server.on('request', (req: HttpRequest, res: HttpResponse) => {
-    // A stream that began before the drain has promised to keep its connection alive.
-    res.once('close', () => draining.signal.aborted && server.closeIdleConnections());
+    // An answer that began before the drain has promised to keep its connection alive.
+    res.once('close', () => draining.signal.aborted && hangUp(req));
     answer(req, res);
   });
   closeStill(server, limits);
-  const cut = cutter(server);
+  const close = closerOf(server);
   return {
     listen: (host, port) => bind(server, host, port),
     close: (graceMs) => {
       draining.abort(new Fault('DRAINING', 'this instance is stopping'));
-      return unbind(server, graceMs, cut);
+      return close(graceMs);
     },
   };
 }
@@ -76,10 +83,7 @@ function http1Options(limits: Limits): http.ServerOptions {
   };
 }
 
-/** Its types lack what it does for its HTTP/1 connections. */
-type SecureServer = Http2SecureServer & Pick<http.Server, 'closeIdleConnections'>;
-
-function secureServer({ cert, key }: TlsPair, limits: Limits, guard: StreamGuard): SecureServer {
+function secureServer({ cert, key }: TlsPair, limits: Limits, guard: StreamGuard): Http2SecureServer {
   const server = http2.createSecureServer({
     ...http1Options(limits),
     cert,
@@ -89,7 +93,7 @@ function secureServer({ cert, key }: TlsPair, limits: Limits, guard: StreamGuard
     settings: { maxConcurrentStreams: limits.streams, maxHeaderListSize: limits.headerBytes },
   });
   server.on('stream', (stream, headers) => guard(stream, headers[':path']));
-  return server as SecureServer;
+  return server;
 }
 
 /** Connections on which nothing moves: HTTP/1 is cut, HTTP/2 asked to go when its streams are done. */

@@ -18,8 +18,8 @@ export interface PageOptions {
 /** Answers what is no RPC. */
 export type Pages = (req: HttpRequest, res: HttpResponse) => void;
 
-/** A probe that asks for longer is told no: probes have time-outs of their own. */
-const READY_MS = 2_000;
+/** Probes give up after a second: before that they are told no. */
+const READY_MS = 900;
 
 /** JWKS, liveness and readiness; 404 for the rest, as JSON. */
 export function pages({ jwks, ready, log }: PageOptions): Pages {

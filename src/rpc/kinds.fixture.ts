@@ -18,6 +18,7 @@ export const Kinds: DescService = (() => {
   const field = (name: string, number: number, type: FieldDescriptorProto_Type) => ({
     name,
     number,
+    jsonName: name,
     type,
     label: FieldDescriptorProto_Label.OPTIONAL,
   });

@@ -58,26 +58,30 @@ export function bind(server: Server, host: string, port: number): Promise<number
   });
 }
 
-/** Remembers the connections of `server`; the function it returns cuts all of them. */
-export function cutter(server: Server): () => void {
+/** How a listener ends. */
+export type Closer = (graceMs: number) => Promise<void>;
+
+/**
+ * Remembers the connections of `server`. The function it returns stops it, and resolves when the last one is closed: those
+ * on which nobody has said a word are cut at once, those left after the grace then.
+ */
+export function closerOf(server: Server): Closer {
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
-  return () => {
-    for (const socket of sockets) socket.destroy();
+  const cut = (which: (socket: Socket) => boolean) => {
+    for (const socket of sockets) if (which(socket)) socket.destroy();
   };
-}
-
-/** Stops `server`, and resolves when its last connection is closed; those left after `graceMs` are cut with `cut`. */
-export function unbind(server: Server, graceMs: number, cut: () => void): Promise<void> {
-  const timer = setTimeout(cut, graceMs);
-  return new Promise((resolve) => {
-    // An error means that it never listened.
-    server.close(() => {
-      clearTimeout(timer);
-      resolve();
+  return (graceMs) =>
+    new Promise((resolve) => {
+      const timer = setTimeout(() => cut(() => true), graceMs);
+      // An error means that it never listened.
+      server.close(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+      cut(({ bytesRead }) => bytesRead === 0);
     });
-  });
 }

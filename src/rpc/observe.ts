@@ -1,9 +1,9 @@
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
 import { status } from '@grpc/grpc-js';
-import { v7 as uuid } from 'uuid';
 import { kCaller, kPeerAddress, kTraceId } from './call.ts';
 import { reasonOf } from './errors.ts';
 import type { CallLog } from './log.ts';
+import { newRequestId } from './request-id.ts';
 
 const SANE = /^[A-Za-z0-9._-]{1,64}$/;
 const HEADER = 'x-request-id';
@@ -34,7 +34,7 @@ export function observe(log: CallLog): Interceptor {
 }
 
 function idOf(header: string | null): string {
-  return header !== null && SANE.test(header) ? header : uuid();
+  return header !== null && SANE.test(header) ? header : newRequestId();
 }
 
 /** A reader that stops early has cancelled. */

@@ -41,7 +41,9 @@ function look(value: unknown, result: Survey): void {
     return;
   }
   if (isMessage(value, TimestampSchema) && !isTime(value)) result.clean = false;
+  const isMap = !('$typeName' in value);
   for (const key of Object.keys(value)) {
+    if (isMap) look(key, result);
     if (key !== '$unknown') look(Reflect.get(value, key), result);
   }
 }
