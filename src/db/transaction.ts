@@ -39,6 +39,7 @@ async function commit(em: EntityManager): Promise<void> {
   try {
     await em.commit();
   } catch (error) {
+    await em.rollback().catch(() => {}); // nothing else gives the connection back to the pool
     if (isDefinite(error)) throw error;
     throw new Fault('OUTCOME_UNKNOWN', 'the connection broke during the commit: ask again with the same request_id', {
       cause: error,

@@ -30,7 +30,7 @@ async function serve(ms: number) {
     availability: {
       getSlot: () => {
         begun += 1;
-        return new Promise((resolve) => setTimeout(() => resolve({ slot: { id: ID } }), ms));
+        return new Promise((resolve) => setTimeout(() => resolve({ slot: { id: ID } }), ms).unref());
       },
     },
   });

@@ -6,9 +6,11 @@ import { kPeerAddress } from './call.ts';
 import type { ClientAddress } from './client-address.ts';
 import { timeAllowed } from './deadline.ts';
 import { cancelled, outOfTime, tooLarge } from './framework-error.ts';
+import { deadlineOf } from './grpc-intake.ts';
 import { headersOf } from './grpc-metadata.ts';
 import { headerSize } from './header-size.ts';
 import type { Limits } from './limits.ts';
+import type { CallLog } from './log.ts';
 import { kRefusal } from './translate.ts';
 
 /** What the calls of one listener share. */
@@ -17,6 +19,7 @@ export interface GrpcScope {
   readonly addressOf: ClientAddress;
   /** Aborts, with a Fault, when the listener begins to close. */
   readonly draining: AbortSignal;
+  readonly log: CallLog;
 }
 
 /** The context of a call on grpc-js. */
@@ -88,6 +91,6 @@ export function endOnCancel(call: EventEmitter, context: GrpcContext): void {
 }
 
 function askedMs(call: Incoming): number | undefined {
-  const deadline = Number(call.getDeadline());
+  const deadline = deadlineOf(call);
   return deadline === Number.POSITIVE_INFINITY ? undefined : deadline - Date.now();
 }

@@ -23,6 +23,11 @@ export type RefuseCall = (call: IncomingCall, refusal: Fault | ConnectError) => 
 
 type GrpcStatus = Parameters<grpc.ServerInterceptingCallInterface['sendStatus']>[0];
 
+/** Longer ago than any delay between a time-out and its timer. */
+const LONG_PAST_MS = 60_000;
+
+const BROKEN: GrpcStatus = { code: grpc.status.INTERNAL, details: 'internal error' };
+
 const intakes = new WeakMap<grpc.Metadata, Intake>();
 
 /** The intake of the call that came with `metadata`. */
@@ -43,23 +48,40 @@ export function watchIntake(refuse: ReadonlyMap<string, RefuseCall>): grpc.Serve
       if (intake.refused) return;
       intake.refused = true;
       if (intake.stop) intake.stop(refusal);
-      else void refuse.get(path)?.(incoming, refusal).then(send);
+      else
+        refuse
+          .get(path)?.(incoming, refusal)
+          .then(send, () => send(BROKEN));
     };
     call.sendStatus = (status) => {
       if (status.code === grpc.status.OK || isOurs(status.metadata)) send(status);
+      else if (status.code === grpc.status.DEADLINE_EXCEEDED && deadlineOf(call) === Number.POSITIVE_INFINITY) return;
       else end(meaningOf(status));
     };
-    return new grpc.ServerInterceptingCall(call, {
-      start: (next) =>
-        next({
-          onReceiveMetadata: (metadata, proceed) => {
-            incoming.metadata = metadata;
-            intakes.set(metadata, intake);
-            proceed(metadata);
-          },
-        }),
-    });
+    const begin = (metadata: grpc.Metadata) => {
+      incoming.metadata = metadata;
+      intakes.set(metadata, intake);
+    };
+    return new grpc.ServerInterceptingCall(call, { start: (next) => next(withMetadata(begin)) });
   };
+}
+
+function withMetadata(see: (metadata: grpc.Metadata) => void): grpc.ServerListener {
+  return {
+    onReceiveMetadata: (metadata, proceed) => {
+      see(metadata);
+      proceed(metadata);
+    },
+  };
+}
+
+/**
+ * When a call must end, in ms since 1970; Infinity without a deadline. grpc-js counts time-outs in 32 bits: one of 25 days
+ * or more may lie in the past for it, and then it ends the call at once. Such a deadline is none.
+ */
+export function deadlineOf(call: Pick<grpc.ServerInterceptingCallInterface, 'getDeadline'>): number {
+  const deadline = Number(call.getDeadline());
+  return deadline < Date.now() - LONG_PAST_MS ? Number.POSITIVE_INFINITY : deadline;
 }
 
 function meaningOf({ code, details }: GrpcStatus): Fault | ConnectError {

@@ -23,7 +23,7 @@ export function grpcListener(options: ListenerOptions): Listener {
   let unguard = () => {};
   return {
     listen: async (host, wanted) => {
-      port = await bind(ear, host, wanted);
+      port = await bind(ear, host, wanted, options.log);
       unguard = guardPort(() => port, streamGuard(options.routes, limits));
       return port;
     },
@@ -42,7 +42,7 @@ function serverOf(options: ListenerOptions, limits: Limits, draining: AbortSigna
   const refusals = new Map<string, RefuseCall>();
   const interceptors = [watchIntake(refusals)];
   const server = new grpc.Server({ ...channelOptions(limits), interceptors });
-  const scope = { limits, addressOf: clientAddress(options.trustedProxies ?? []), draining };
+  const scope = { limits, addressOf: clientAddress(options.trustedProxies ?? []), draining, log: options.log };
   for (const { service, impl } of options.routes) {
     const specs = Object.values(createServiceImplSpec(service, impl).methods);
     const methods = specs.map((spec) => ({ spec, ...grpcMethod(spec, options.interceptors, scope) }));

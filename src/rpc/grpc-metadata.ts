@@ -17,7 +17,7 @@ const ours = new WeakSet<grpc.Metadata>();
 export function headersOf(metadata: grpc.Metadata): Headers {
   const headers = new Headers();
   for (const [key, value] of Object.entries(metadata.toHttp2Headers())) {
-    for (const one of [value].flat()) headers.append(key, String(one));
+    if (LEGAL.test(key)) for (const one of [value].flat()) headers.append(key, String(one));
   }
   return headers;
 }

@@ -29,7 +29,11 @@ interface Exchange {
 /** Mounts a handler behind `interceptors`, with the semantics of Connect: all four kinds of method. */
 export function grpcMethod(spec: MethodImplSpec, interceptors: readonly Interceptor[], scope: GrpcScope): GrpcMethod {
   const chain = chainOf(interceptors, innermost(spec, scope.limits));
-  const serve = (call: GrpcCall, exchange: Exchange) => void serveCall(call, exchange, { spec, chain, scope });
+  const serve = (call: GrpcCall, exchange: Exchange) => {
+    serveCall(call, exchange, { spec, chain, scope }).catch((err: unknown) => {
+      scope.log.error({ err }, 'a call could not be answered');
+    });
+  };
   return { handler: handlerOf(spec, serve), refuse: refusalOf(spec, chain, scope) };
 }
 

@@ -3,7 +3,7 @@ import { listeners } from './listeners.fixture.ts';
 /** A process with the three listeners: prints their ports as JSON, and lives until its standard input ends. */
 const { grpc, http, https, log } = await listeners(
   { availability: { getSlot: () => ({ slot: { id: 'here' } }) } },
-  { limits: { bodyMs: 1_000 } },
+  { limits: { bodyMs: 500 } },
 );
 console.log(JSON.stringify({ grpc, http, https }));
 process.stdin.resume().on('end', () => {

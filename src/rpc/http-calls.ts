@@ -61,6 +61,8 @@ export function calls(options: CallsOptions, limits: Limits): Calls {
     // HTTP/2 of Node takes more than it says it does.
     if (headerSize(request.header) > limits.headerBytes) request.contextValues?.set(kRefusal, tooLarge());
     serve(handler, request, { req, res, draining: options.draining }).catch((err: unknown) => {
+      // Nobody is left to answer.
+      if (request.signal.aborted) return;
       options.log.error({ err }, 'a call could not be answered');
       if (res.headersSent) res.destroy();
       else sendJson(req, res, 500, { code: 'internal', message: 'internal error' });
@@ -135,9 +137,7 @@ async function serve(handler: UniversalHandler, request: UniversalServerRequest,
   vary(res, 'authorization');
   // What is left of a request refused early is read and dropped, so that the connection can be used again.
   res.once('finish', () => req.resume());
-  await universalResponseToNodeResponse(response, res).catch((error: unknown) => {
-    if (!request.signal.aborted) throw error;
-  });
+  await universalResponseToNodeResponse(response, res);
 }
 
 /** What connect has refused by itself, before or after our chain, without a reason; it is refused again through the gate. */

@@ -1,11 +1,13 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import net from 'node:net';
+import { createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { AvailabilityService } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { Fault } from '../fault.ts';
 import { httpListener } from './http-listener.ts';
 import type { Readiness } from './http-pages.ts';
-import { type Listeners, listeners } from './listeners.fixture.ts';
+import { type Listeners, listeners, transports } from './listeners.fixture.ts';
 
 const ID = '0192f0c4-7e5a-7b3c-8d2e-1f2a3b4c5d6e';
 const METHOD = '/amrutam.availability.v1.AvailabilityService/GetSlot';
@@ -144,6 +146,9 @@ describe('headers', () => {
     };
     expect(await peerOf('203.0.113.9, 10.0.0.1')).toBe('203.0.113.9');
     expect(await peerOf('1.1.1.1, 203.0.113.9')).toBe('203.0.113.9');
+    const client = createClient(AvailabilityService, transports(served).gRPC as never);
+    await client.getSlot({ slotId: ID }, { headers: { 'x-forwarded-for': '198.51.100.7, 10.0.0.1' } });
+    expect(served.log.at(-1)?.peer).toBe('198.51.100.7');
   });
 });
 

@@ -43,7 +43,7 @@ export function httpListener(options: HttpListenerOptions): Listener {
   closeStill(server, limits);
   const close = closerOf(server);
   return {
-    listen: (host, port) => bind(server, host, port),
+    listen: (host, port) => bind(server, host, port, options.log),
     close: (graceMs) => {
       draining.abort(new Fault('DRAINING', 'this instance is stopping'));
       return close(graceMs);

@@ -48,7 +48,7 @@ export function pages({ jwks, ready, log }: PageOptions): Pages {
     if (req.method !== 'GET' && req.method !== 'HEAD') return sendWrongMethod(req, res, ['GET', 'HEAD']);
     page(req, res).catch((err: unknown) => {
       log.error({ err }, 'a page failed');
-      sendJson(req, res, 500, { code: 'internal', message: 'internal error' });
+      if (!res.headersSent) sendJson(req, res, 500, { code: 'internal', message: 'internal error' });
     });
   };
 }

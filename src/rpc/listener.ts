@@ -46,12 +46,13 @@ export function route<S extends DescService>(service: S, impl: Partial<ServiceIm
   return { service, impl: impl as Route['impl'] };
 }
 
-/** Starts `server`, and resolves with its port. */
-export function bind(server: Server, host: string, port: number): Promise<number> {
+/** Starts `server`, and resolves with its port. What fails later, such as an accept without file descriptors, is logged. */
+export function bind(server: Server, host: string, port: number, log: CallLog): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host, port }, () => {
       server.off('error', reject);
+      server.on('error', (err) => log.error({ err }, 'a connection could not be accepted'));
       const address = server.address();
       resolve(typeof address === 'object' && address ? address.port : port);
     });

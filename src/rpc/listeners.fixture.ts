@@ -1,5 +1,5 @@
 import type { DescService } from '@bufbuild/protobuf';
-import type { Interceptor, ServiceImpl, Transport } from '@connectrpc/connect';
+import type { ServiceImpl, Transport } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import { AuthService } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { AvailabilityService } from '../../gen/amrutam/availability/v1/availability_pb.ts';
@@ -63,17 +63,16 @@ export async function listeners(handlers: Handlers, options: Partial<HttpListene
     ...reflection([...ours, healthRoute.route.service]),
   ];
   const publicServices = [Kinds.typeName, ...routes.slice(-3).map(({ service }) => service.typeName)];
-  const interceptors: Interceptor[] = [
-    observe(logger),
-    translateErrors(logger),
-    endPromptly(),
-    authenticate(verify),
-    authorize({ publicServices, log: logger }),
-    validate(),
-  ];
   const common: HttpListenerOptions = {
     routes,
-    interceptors,
+    interceptors: [
+      observe(logger),
+      translateErrors(logger),
+      endPromptly(),
+      authenticate(verify),
+      authorize({ publicServices, log: logger }),
+      validate(),
+    ],
     log: logger,
     jwks: async () => ({ keys: [] }),
     ready: async () => ({ ready: true, reasons: [] }),

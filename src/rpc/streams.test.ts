@@ -147,6 +147,7 @@ describe.each(['gRPC', 'gRPC-Web', 'Connect JSON', 'Connect binary', 'gRPC, TLS'
       };
       await expect(read()).rejects.toMatchObject({ code: Code.Canceled });
       expect(await lineOf(id)).toMatchObject({ code: 'CANCELLED', level: 'info' });
+      while (finished.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
       expect(finished).toEqual(['slow']);
     });
 

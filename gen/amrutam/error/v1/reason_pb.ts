@@ -242,13 +242,14 @@ export const Reason = {
 
   /**
    * RESOURCE_EXHAUSTED: too many calls in a short time; RetryInfo says when the next is taken.
+   * Sample: the 61st BookSlot of a patient within a minute.
    *
    * @generated from enum value: REASON_RATE_LIMITED = 70;
    */
   RATE_LIMITED: 70,
 
   /**
-   * RESOURCE_EXHAUSTED: the request is over 64 KiB. Sample: a reason_for_visit of a megabyte.
+   * RESOURCE_EXHAUSTED: the request is over 64 KiB. Without RetryInfo: it won't be smaller later. Sample: a reason_for_visit of a megabyte.
    *
    * @generated from enum value: REASON_MESSAGE_TOO_LARGE = 71;
    */

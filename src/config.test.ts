@@ -1,0 +1,165 @@
+import { resolve } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { ConfigError, readConfig } from './config.ts';
+
+const PRODUCTION = {
+  DATABASE_URL: 'postgres://app:hunter2-secret@db.internal:5432/amrutam',
+  JWT_KEYS_FILE: 'keys.json',
+};
+
+function messageOf(env: Record<string, string>, serving = true): string {
+  try {
+    readConfig({ env, serving });
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  return 'taken';
+}
+
+describe('defaults', () => {
+  test('without any variable: an embedded database, on loopback only', () => {
+    expect(readConfig({ env: {} })).toMatchObject({
+      host: '127.0.0.1',
+      grpcPort: 50051,
+      httpPort: 8080,
+      databaseUrl: undefined,
+      dataDir: resolve('.data'),
+      databasePool: 20,
+      poolWaitMs: 2000,
+      jwtKeysFile: undefined,
+      jwtIssuer: 'amrutam',
+      jwtAudience: 'amrutam',
+      tls: undefined,
+      corsOrigins: [],
+      trustedProxies: [],
+      logLevel: 'info',
+      drainDelayMs: 0,
+      demoPassword: 'correct-horse-battery',
+    });
+  });
+
+  test('with DATABASE_URL it listens on every address and drains before it stops', () => {
+    expect(readConfig({ env: PRODUCTION })).toMatchObject({
+      host: '0.0.0.0',
+      databaseUrl: PRODUCTION.DATABASE_URL,
+      jwtKeysFile: resolve('keys.json'),
+      drainDelayMs: 5000,
+    });
+  });
+
+  test('an empty variable is an absent one', () => {
+    expect(readConfig({ env: { GRPC_PORT: '', DATABASE_URL: ' ', LOG_LEVEL: '' } })).toMatchObject({
+      grpcPort: 50051,
+      databaseUrl: undefined,
+      logLevel: 'info',
+    });
+  });
+
+  test('nobody can change it afterwards', () => {
+    const config = readConfig({ env: { CORS_ORIGINS: 'https://app.example.com' } });
+    expect(Object.isFrozen(config)).toBe(true);
+    expect(Object.isFrozen(config.corsOrigins)).toBe(true);
+  });
+
+  test('two processes on one machine have different names', () => {
+    expect(readConfig({ env: {} }).instance).toContain(String(process.pid));
+    expect(readConfig({ env: { INSTANCE: 'blue-1' } }).instance).toBe('blue-1');
+  });
+});
+
+describe('what is given', () => {
+  test('is read', () => {
+    const env = {
+      ...PRODUCTION,
+      HOST: '10.0.0.1',
+      GRPC_PORT: '0',
+      HTTP_PORT: '65535',
+      DATABASE_POOL: '5',
+      POOL_WAIT_MS: '100',
+      TLS_CERT_FILE: 'cert.pem',
+      TLS_KEY_FILE: '/etc/tls/key.pem',
+      CORS_ORIGINS: 'https://app.example.com, http://localhost:5173',
+      TRUSTED_PROXIES: '10.0.0.0/8, ::1',
+      LOG_LEVEL: 'debug',
+      DRAIN_DELAY: '0',
+    };
+    expect(readConfig({ env })).toMatchObject({
+      host: '10.0.0.1',
+      grpcPort: 0,
+      httpPort: 65_535,
+      databasePool: 5,
+      poolWaitMs: 100,
+      tls: { certFile: resolve('cert.pem'), keyFile: '/etc/tls/key.pem' },
+      corsOrigins: ['https://app.example.com', 'http://localhost:5173'],
+      trustedProxies: ['10.0.0.0/8', '::1'],
+      logLevel: 'debug',
+      drainDelayMs: 0,
+    });
+  });
+
+  test.each([
+    ['GRPC_PORT', '65536', 'GRPC_PORT is "65536": it must be a whole number from 0 to 65535'],
+    ['HTTP_PORT', 'http', 'HTTP_PORT is "http": it must be a whole number from 0 to 65535'],
+    ['HTTP_PORT', '-1', 'HTTP_PORT is "-1": it must be a whole number from 0 to 65535'],
+    ['HTTP_PORT', '80.5', 'HTTP_PORT is "80.5": it must be a whole number from 0 to 65535'],
+    ['DATABASE_POOL', '0', 'DATABASE_POOL is "0": it must be a whole number from 1 to 1000'],
+    ['DATABASE_POOL', '1e3', 'DATABASE_POOL is "1e3": it must be a whole number from 1 to 1000'],
+    ['POOL_WAIT_MS', '0', 'POOL_WAIT_MS is "0": it must be a whole number from 1 to 60000'],
+    ['DRAIN_DELAY', '301', 'DRAIN_DELAY is "301": it must be a whole number from 0 to 300'],
+    ['LOG_LEVEL', 'loud', 'LOG_LEVEL is "loud": it must be one of fatal, error, warn, info, debug, trace, silent'],
+    [
+      'CORS_ORIGINS',
+      'https://app.example.com/',
+      'CORS_ORIGINS is "https://app.example.com/": it must be a list of origins such as https://app.example.com, separated by commas',
+    ],
+    [
+      'CORS_ORIGINS',
+      'https://a.example.com,,',
+      'CORS_ORIGINS is "": it must be a list of origins such as https://app.example.com, separated by commas',
+    ],
+    [
+      'TLS_CERT_FILE',
+      'cert.pem',
+      'TLS_KEY_FILE is missing: TLS_CERT_FILE is set, and TLS needs both the certificate and its key (PEM files)',
+    ],
+    [
+      'TLS_KEY_FILE',
+      'key.pem',
+      'TLS_CERT_FILE is missing: TLS_KEY_FILE is set, and TLS needs both the certificate and its key (PEM files)',
+    ],
+  ])('%s=%s is refused, saying what would be right', (name, value, message) => {
+    expect(messageOf({ [name]: value })).toBe(message);
+  });
+
+  test.each(['proxy.internal', '10.0.0.0/33', '10.0.0.0/', '::1/129', '10.0.0.1,,'])(
+    'TRUSTED_PROXIES=%s is refused',
+    (value) => {
+      expect(messageOf({ TRUSTED_PROXIES: value })).toMatch(/^TRUSTED_PROXIES is ".*": it must be a list of addresses/);
+    },
+  );
+});
+
+describe('secrets', () => {
+  test.each(['hunter2-secret', 'mysql://app:hunter2-secret@db', 'postgres//app:hunter2-secret@db/x'])(
+    'a DATABASE_URL that can’t be read is not shown: %s',
+    (url) => {
+      const message = messageOf({ DATABASE_URL: url, JWT_KEYS_FILE: 'keys.json' });
+      expect(message).toMatch(/^DATABASE_URL is not a URL .* postgres:\/\/user:password@host:5432\/database/);
+      expect(message).not.toContain('hunter2');
+    },
+  );
+
+  test.each(['short-secret', 'x'.repeat(129)])('a DEMO_PASSWORD of another length is not shown: %s', (password) => {
+    const message = messageOf({ DEMO_PASSWORD: password });
+    expect(message).toMatch(/^DEMO_PASSWORD .*15 to 128 characters/);
+    expect(message).not.toContain(password);
+  });
+
+  test('a server on a database of its own is refused without keys, which commands don’t need', () => {
+    const { DATABASE_URL } = PRODUCTION;
+    expect(messageOf({ DATABASE_URL })).toMatch(/^JWT_KEYS_FILE is missing: .* npm run create-keys/);
+    expect(messageOf({ DATABASE_URL })).not.toContain('hunter2');
+    expect(messageOf({ DATABASE_URL }, false)).toBe('taken');
+  });
+});
