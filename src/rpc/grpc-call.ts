@@ -70,7 +70,7 @@ export function grpcContext(call: Incoming, method: DescMethod, scope: GrpcScope
 function lifeOf(ms: number | undefined, method: DescMethod, draining: AbortSignal) {
   const controller = new AbortController();
   const endsAt = Date.now() + (ms ?? 0);
-  const timer = ms === undefined ? undefined : setTimeout(() => controller.abort(outOfTime()), ms);
+  const timer = ms === undefined ? undefined : setTimeout(() => controller.abort(outOfTime()), Math.max(ms, 0));
   // A timer of 0 ms would let a handler begin.
   if (ms !== undefined && ms <= 0) controller.abort(outOfTime());
   const drain = () => controller.abort(draining.reason);
