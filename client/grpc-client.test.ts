@@ -140,6 +140,8 @@ describe('a stream', () => {
       break;
     }
     expect(seen).toEqual([Serving.SERVING]);
+    const ended = () => server.logged.some((line) => line.includes('Health/Watch') && line.includes('CANCELLED'));
+    while (!ended()) await new Promise((resolve) => setTimeout(resolve, 10));
   });
 
   test('ends with its signal and with its deadline', async () => {

@@ -18,9 +18,19 @@ const PRIVATE = [
   'cancelReason',
   'reason_for_visit',
   'cancel_reason',
-  'parameters',
-  'detail',
 ];
+
+/** Fields of a driver's error that tell where it went wrong. Its detail, query and context quote rows. */
+const TELLING = ['code', 'severity', 'constraint', 'table', 'column', 'routine', 'reason'] as const;
+
+/** What is logged of an error: never more than its own words and stack, and those of its causes. */
+function errorFields(error: unknown, depth = 0): object | string {
+  if (!(error instanceof Error)) return typeof error === 'string' ? error : typeof error;
+  const fields = error as Error & Record<string, unknown>;
+  const telling = TELLING.filter((name) => fields[name] !== undefined).map((name) => [name, fields[name]]);
+  const cause = error.cause !== undefined && depth < 3 ? { cause: errorFields(error.cause, depth + 1) } : {};
+  return { type: error.name, message: error.message, stack: error.stack, ...Object.fromEntries(telling), ...cause };
+}
 
 /** The process' log: one JSON object a line, on standard output. */
 export function createLog(level: string, destination?: Parameters<typeof pino>[1]): Logger {
@@ -28,6 +38,7 @@ export function createLog(level: string, destination?: Parameters<typeof pino>[1
     level,
     base: undefined,
     timestamp: pino.stdTimeFunctions.isoTime,
+    serializers: { err: errorFields },
     redact: { paths: PRIVATE.flatMap((name) => [name, `*.${name}`]), censor: '[cut]' },
   };
   return destination ? pino(options, destination) : pino(options);

@@ -20,6 +20,7 @@ import { type AnswerCodec, createUnitsOfWork, type UnitsOfWork } from './db/unit
 import type { Logger } from './log.ts';
 import { authenticate } from './rpc/authenticate.ts';
 import { authorize } from './rpc/authorize.ts';
+import { canonicalIds } from './rpc/canonical-ids.ts';
 import { endPromptly } from './rpc/deadline.ts';
 import { CODE, refusalBytes, refusalFromBytes } from './rpc/errors.ts';
 import { grpcListener } from './rpc/grpc-listener.ts';
@@ -84,6 +85,7 @@ export function build(deps: ServerDeps): Server {
       authorize({ publicServices: open.map(({ service }) => service.typeName), log }),
       requireLiveSession((caller, signal) => sessions.check(caller, signal)),
       validate(),
+      canonicalIds(),
     ],
     log,
     trustedProxies: deps.trustedProxies,

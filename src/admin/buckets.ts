@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
-import { rows } from '../db/statement.ts';
+import { rows, type Sql } from '../db/statement.ts';
 import { type Fault, fieldInvalid } from '../fault.ts';
 
 /** The length of a bucket. */
@@ -36,7 +36,7 @@ export async function bucketStarts(em: EntityManager, { from, until, unit, timeZ
       ? sql`generate_series(date_trunc('hour', ${from}::timestamptz, ${timeZone}), ${until}::timestamptz, ${step})`
       : sql`generate_series(date_trunc(${unit.toLowerCase()}, ${from}::timestamptz AT TIME ZONE ${timeZone}),
           ${until}::timestamptz AT TIME ZONE ${timeZone}, ${step})`;
-  const instant = unit === 'HOUR' ? sql`local` : sql`local AT TIME ZONE ${timeZone}`;
+  const instant = unit === 'HOUR' ? sql`local` : firstInstant(timeZone);
   const found = await rows<{ start: Date }>(
     em,
     sql`SELECT greatest(${instant}, ${from}::timestamptz) AS start FROM ${starts} AS local
@@ -45,6 +45,12 @@ export async function bucketStarts(em: EntityManager, { from, until, unit, timeZ
   const distinct = [...new Map(found.map(({ start }) => [start.getTime(), start])).values()];
   if (distinct.length > MOST) throw tooMany();
   return distinct;
+}
+
+/** When a local time comes twice, because the clocks go back over midnight, the day begins the first time. */
+function firstInstant(timeZone: string): Sql {
+  const hour = sql`interval '1 hour'`;
+  return sql`least(local AT TIME ZONE ${timeZone}, (local - ${hour}) AT TIME ZONE ${timeZone} + ${hour})`;
 }
 
 function tooMany(): Fault {

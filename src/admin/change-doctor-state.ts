@@ -1,35 +1,46 @@
 import { sql } from 'kysely';
+import { userLock } from '../auth/log-in.ts';
+import type { User } from '../auth/user.entity.ts';
 import { Doctor } from '../availability/doctor.entity.ts';
 import { lockRows, type Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
 import { upcomingBookings } from './upcoming-bookings.ts';
 
-/** Lets a doctor publish and be booked; lifts a suspension too. Answers the confirmed bookings ahead. Throws DOCTOR_NOT_FOUND. */
+/**
+ * Lets a doctor publish and be booked; lifts a suspension too. Answers the confirmed bookings ahead. Throws DOCTOR_NOT_FOUND,
+ * and ACCOUNT_SUSPENDED while the doctor can't sign in.
+ */
 export function approveDoctor(work: Work, doctorId: string): Promise<number> {
-  return changeDoctor(work, doctorId, (doctor, now) => doctor.approve(now));
+  return changeDoctor(work, doctorId, (doctor, user, now) => {
+    if (user.state === 'SUSPENDED')
+      throw new Fault('ACCOUNT_SUSPENDED', "the doctor's account is suspended: reinstate it first");
+    doctor.approve(now);
+  });
 }
 
 /** Hides a doctor and the doctor's slots. Answers the confirmed bookings ahead, which stay. Throws DOCTOR_NOT_FOUND. */
 export function suspendDoctor(work: Work, doctorId: string): Promise<number> {
-  return changeDoctor(work, doctorId, (doctor, now) => doctor.suspend(now));
+  return changeDoctor(work, doctorId, (doctor, _, now) => doctor.suspend(now));
 }
 
 async function changeDoctor(
   work: Work,
   doctorId: string,
-  change: (doctor: Doctor, now: Date) => void,
+  change: (doctor: Doctor, user: User, now: Date) => void,
 ): Promise<number> {
   work.about({ entityType: 'doctor', entityId: doctorId });
   const {
+    users: [user],
     doctors: [doctor],
     now,
   } = await work.lock({
+    users: userLock(doctorId),
     doctors: lockRows(
       Doctor,
       (held) => sql`SELECT * FROM doctor WHERE user_id = ${doctorId} AND ${held} FOR NO KEY UPDATE`,
     ),
   });
-  if (!doctor) throw new Fault('DOCTOR_NOT_FOUND', 'no such doctor');
-  change(doctor, now);
+  if (!user || !doctor) throw new Fault('DOCTOR_NOT_FOUND', 'no such doctor');
+  change(doctor, user, now);
   return upcomingBookings(work.em, doctorId, now);
 }

@@ -296,6 +296,12 @@ describe('where buckets begin', () => {
       ['2025-11-01T04:00 24', '2025-11-02T04:00 25', '2025-11-03T05:00 24'],
     ],
     [
+      'America/Havana, where midnight comes twice',
+      'America/Havana',
+      '2025-11-01T04:00Z',
+      ['2025-11-01T04:00 24', '2025-11-02T04:00 25', '2025-11-03T05:00 24'],
+    ],
+    [
       'Asia/Kolkata',
       'Asia/Kolkata',
       '2025-03-08T18:30Z',

@@ -57,7 +57,7 @@ export function adminService({ units }: { units: UnitsOfWork }): ServiceImpl<typ
       return { users: rows.map(managedUserMessage), nextPageToken: next ? encodePage(listing, next) : '' };
     },
     async suspendUser({ userId }, ctx) {
-      if (userId.toLowerCase() === callerOf(ctx).userId)
+      if (userId === callerOf(ctx).userId)
         throw fieldInvalid('user_id', "administrators can't suspend themselves", 'not_oneself');
       const { user, upcoming } = await units.write(callOf(ctx), (work) => suspendUser(work, userId));
       return { user: managedUserMessage(user), upcomingBookings: BigInt(upcoming) };

@@ -42,7 +42,8 @@ export function checkPassword(
 ): Fault | undefined {
   if (user.signInBlocked(now)) return credentialsInvalid();
   work.about({ entityType: 'user', entityId: user.id, actor: { userId: user.id, role: user.role } });
-  if (!matches || user.passwordHash !== passwordHash) {
+  if (user.passwordHash !== passwordHash) throw new Fault('CONTENTION', 'the password was changed at the same time');
+  if (!matches) {
     user.signInFailed(now);
     return credentialsInvalid();
   }

@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import { row } from '../db/statement.ts';
+import { row, rows } from '../db/statement.ts';
 import { lockRows, type Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
 import { RefreshToken } from './refresh-token.entity.ts';
@@ -32,7 +32,7 @@ export async function refreshSession(work: Work, token: string): Promise<SignedI
   if (user.state === 'SUSPENDED') throw new Fault('ACCOUNT_SUSPENDED', 'the account is suspended');
   session.mustLive(now);
 
-  const next = used.replacedAt ? await sameAgain(work, { used, token, now }) : rotate(work, { used, token, now });
+  const next = used.replacedAt ? await sameAgain(work, { used, token, now }) : await rotate(work, { used, token, now });
   if (!next) {
     work.about({ entityType: 'session', entityId: session.id, actor: { userId: user.id, role: user.role } });
     session.end(now);
@@ -48,7 +48,12 @@ interface Use {
   readonly now: Date;
 }
 
-function rotate({ em }: Work, { used, token, now }: Use): string {
+async function rotate({ em }: Work, { used, token, now }: Use): Promise<string> {
+  // The answer that an older token's child was kept for has arrived.
+  await rows(
+    em,
+    sql`UPDATE refresh_token SET sealed_child = NULL WHERE session_id = ${used.sessionId} AND sealed_child IS NOT NULL`,
+  );
   const child = used.rotate(token, now);
   em.persist(child.entity);
   return child.token;

@@ -43,7 +43,7 @@ export function availabilityService({ units }: { units: UnitsOfWork }): ServiceI
     },
     async updateDoctorProfile({ doctor: wanted, updateMask }, ctx) {
       const { userId } = callerOf(ctx);
-      if (wanted?.id && wanted.id.toLowerCase() !== userId) throw new Fault('DOCTOR_NOT_FOUND', 'no such doctor');
+      if (wanted?.id && wanted.id !== userId) throw new Fault('DOCTOR_NOT_FOUND', 'no such doctor');
       const changes = profileChanges(wanted as Doctor, updateMask?.paths);
       await units.write(callOf(ctx), (work) => updateDoctorProfile(work, userId, changes));
       return doctor(userId, ctx);

@@ -139,10 +139,10 @@ describe('administrators who read', () => {
   test.each(['', '   '])('must say why: "%s" won’t do', async (blank) => {
     const bookingId = bookings[0].id;
     for (const call of [
-      clients.booking.listBookings({ purpose: blank }, admin),
-      clients.booking.getBooking({ purpose: blank, bookingId }, admin),
+      () => clients.booking.listBookings({ purpose: blank }, admin),
+      () => clients.booking.getBooking({ purpose: blank, bookingId }, admin),
     ]) {
-      const { reason, error } = await refusal(call);
+      const { reason, error } = await refusal(call());
       expect(reason).toBe('FIELD_INVALID');
       expect(error.findDetails(BadRequestSchema)[0]?.fieldViolations).toMatchObject([{ field: 'purpose' }]);
     }

@@ -66,8 +66,7 @@ export function bookingService({ units }: { units: UnitsOfWork }): ServiceImpl<t
       const request = { schema: CancelBookingResponseSchema, requestId, asks: [bookingId, reason] };
       return answerOnce(units, ctx, request, (work) => answer(cancelBooking(work, { bookingId, reason, by })));
     },
-    rescheduleBooking({ requestId, bookingId, newSlotId: wanted }, ctx) {
-      const newSlotId = wanted.toLowerCase();
+    rescheduleBooking({ requestId, bookingId, newSlotId }, ctx) {
       const request = {
         schema: RescheduleBookingResponseSchema,
         requestId,

@@ -245,6 +245,24 @@ describe('a refusal', () => {
     expect(textOf(await once(callBy(patient), { requestId }))).toEqual(['tries 1', false]);
   });
 
+  test('an error that somebody swallows is still no commit: refused for certain, nothing kept', async () => {
+    const patient = await person(server, 'PATIENT', 'Asha');
+    const requestId = uuid();
+    const swallowing = async (work: Work) => {
+      const name = await countUp(work);
+      await rows(work.em, sql`SELECT 1 / 0`).catch(() => {});
+      return name;
+    };
+    const error = await refusalOf(once(callBy(patient), { requestId, work: swallowing }));
+    expect(error.findDetails(ErrorInfoSchema)).toEqual([]);
+    const written = server.units.write(callBy(patient), async (work) => {
+      await rows(work.em, sql`SELECT 1 / 0`).catch(() => {});
+      return 'written';
+    });
+    expect((await refusalOf(written)).findDetails(ErrorInfoSchema)).toEqual([]);
+    expect([await kept(requestId), await nameOf(patient)]).toEqual([[], 'Asha']);
+  });
+
   test('found by a constraint in the last statement: a second transaction keeps it, with its record', async () => {
     const [patient, doctor] = await Promise.all([person(server, 'PATIENT', 'Asha'), person(server, 'DOCTOR')]);
     const [slot] = (await openSlots(server, doctor.id)) as [Slot];

@@ -26,12 +26,7 @@ export async function answerOnce<D extends DescMessage>(
     made = create(schema, await work(unit));
     return made;
   };
-  const answer = await units.once(
-    callOf(ctx),
-    { ...request, requestId: request.requestId.toLowerCase() },
-    make,
-    (message) => toBinary(schema, message),
-  );
+  const answer = await units.once(callOf(ctx), request, make, (message) => toBinary(schema, message));
   if (!answer.replayed && made) return made;
   ctx.responseHeader.set(REPLAYED, 'true');
   return fromBinary(schema, answer.bytes);

@@ -1004,7 +1004,7 @@ export const AdminService: GenService<{
   },
   /**
    * Makes a pending or suspended doctor active. Approving again changes nothing.
-   * Refusals: DOCTOR_NOT_FOUND.
+   * Refusals: DOCTOR_NOT_FOUND, ACCOUNT_SUSPENDED (the doctor's account is: reinstate it first).
    *
    * @generated from rpc amrutam.admin.v1.AdminService.ApproveDoctor
    */

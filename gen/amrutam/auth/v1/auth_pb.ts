@@ -655,7 +655,7 @@ export const AuthService: GenService<{
   /**
    * Starts a session on one device. After 5 wrong passwords for an account further tries wait, at most 15 minutes, and
    * get the same answer as a wrong password.
-   * Refusals: CREDENTIALS_INVALID, ACCOUNT_SUSPENDED, OVERLOADED.
+   * Refusals: CREDENTIALS_INVALID, ACCOUNT_SUSPENDED, OVERLOADED, CONTENTION (the password was changed at the same time).
    *
    * @generated from rpc amrutam.auth.v1.AuthService.LogIn
    */
@@ -730,7 +730,7 @@ export const AuthService: GenService<{
   },
   /**
    * Sets a new password and ends every other session of the caller.
-   * Refusals: CREDENTIALS_INVALID (the current password is wrong), FIELD_INVALID, OVERLOADED.
+   * Refusals: CREDENTIALS_INVALID (the current password is wrong), FIELD_INVALID, OVERLOADED, CONTENTION.
    *
    * @generated from rpc amrutam.auth.v1.AuthService.ChangePassword
    */

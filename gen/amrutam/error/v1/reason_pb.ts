@@ -100,6 +100,7 @@ export const Reason = {
 
   /**
    * PERMISSION_DENIED: an administrator has suspended the account. Sample: LogIn of a suspended patient, with the right password.
+   * Of ApproveDoctor: the doctor's account is.
    *
    * @generated from enum value: REASON_ACCOUNT_SUSPENDED = 21;
    */
