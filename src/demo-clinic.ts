@@ -64,22 +64,19 @@ export async function seedDemoClinic(
 ): Promise<boolean> {
   const call = serverCall('SeedDemoClinic');
   if (await units.read(call.signal, (em) => row(em, sql`SELECT 1 FROM app_user LIMIT 1`))) return false;
-  const account = async (email: string, displayName: string) => ({
-    email,
-    displayName,
-    passwordHash: await passwords.hash(password),
-    timeZone: ZONE,
+  const hashed = async <T extends { email: string; displayName: string }>({ email, displayName, ...more }: T) => {
+    const passwordHash = await passwords.hash(password);
+    return { ...more, account: { email, displayName, passwordHash, timeZone: ZONE } };
+  };
+  const admin = await hashed({ email: 'admin@demo.test', displayName: 'Asha Administrator' });
+  const patient = await hashed({ email: 'patient@demo.test', displayName: 'Priya Patient' });
+  const doctors = await Promise.all(DOCTORS.map(hashed));
+  // All or nothing: a start that is killed here begins again next time.
+  await units.write(call, async (work) => {
+    await makeAccount(work, { ...admin.account, role: 'ADMINISTRATOR' });
+    await makeAccount(work, { ...patient.account, role: 'PATIENT' });
+    for (const { account, ...profile } of doctors) await makeDoctor(work, account, profile);
   });
-  const [admin, patient] = [
-    await account('admin@demo.test', 'Asha Administrator'),
-    await account('patient@demo.test', 'Priya Patient'),
-  ];
-  await units.write(call, (work) => makeAccount(work, { ...admin, role: 'ADMINISTRATOR' }));
-  await units.write(call, (work) => makeAccount(work, { ...patient, role: 'PATIENT' }));
-  for (const { email, displayName, ...profile } of DOCTORS) {
-    const doctor = await account(email, displayName);
-    await units.write(call, (work) => makeDoctor(work, doctor, profile));
-  }
   return true;
 }
 

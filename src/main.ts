@@ -6,6 +6,7 @@ import { banner } from './banner.ts';
 import { type Config, ConfigError, readConfig } from './config.ts';
 import { type Database, openDatabase } from './database.ts';
 import { type Readiness, watchedReadiness } from './db/readiness.ts';
+import { keepUpHourly } from './db/upkeep.ts';
 import { publishComingWeek, seedDemoClinic } from './demo-clinic.ts';
 import { openKeys } from './keys.ts';
 import { createLog, type Logger } from './log.ts';
@@ -38,11 +39,13 @@ async function main(config: Config): Promise<void> {
   }
   const ports = await listen(server, config);
   const unwatch = watchHealth(server, ready, log);
+  const endUpkeep = keepUpHourly(database.orm, (err) => log.error({ err }, 'the upkeep of the database failed'));
   log.info({ ...ports, host: config.host, instance: config.instance }, 'serving');
   if (database.embedded) process.stdout.write(banner(config, ports));
   stopWhenAsked(log, database, async () => {
     stopping = true;
     unwatch();
+    endUpkeep();
     server.setServing(false);
     await sleep(config.drainDelayMs);
     await Promise.all([server.grpc.close(GRACE_MS), server.http.close(GRACE_MS)]);
@@ -86,17 +89,19 @@ async function listen({ grpc, http }: Server, { host, grpcPort, httpPort }: Conf
 
 /** Keeps the health service true: not serving while the database is away, and again when it is back. */
 function watchHealth(server: Server, ready: () => Promise<Readiness>, log: Logger): () => void {
-  let before: boolean | undefined;
+  let before: string | undefined;
   let stopped = false;
   const look = async () => {
     const { ready: now, reasons, warnings } = await ready();
     if (stopped) return;
-    if (now !== before) {
+    const told = JSON.stringify([now, warnings]);
+    if (told !== before) {
       server.setServing(now);
       if (!now) log.error({ reasons }, 'not ready');
-      else log.info(warnings.length ? { warnings } : {}, 'ready');
+      else if (warnings.length) log.warn({ warnings }, 'ready, but');
+      else log.info('ready');
     }
-    before = now;
+    before = told;
     timer = setTimeout(look, WATCH_MS).unref();
   };
   let timer = setTimeout(look, 0);

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
-import { userLock } from '../auth/log-in.ts';
 import type { User } from '../auth/user.entity.ts';
+import { userLock } from '../auth/user-lock.ts';
 import { Doctor } from '../availability/doctor.entity.ts';
 import { lockRows, type Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';

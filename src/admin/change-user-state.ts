@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { endAllSessions } from '../auth/end-sessions.ts';
-import { userLock } from '../auth/log-in.ts';
+import { userLock } from '../auth/user-lock.ts';
 import { Doctor } from '../availability/doctor.entity.ts';
 import { lockRows, type Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';

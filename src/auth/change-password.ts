@@ -1,7 +1,8 @@
 import type { Work } from '../db/work.ts';
 import type { Fault } from '../fault.ts';
 import { endAllSessions } from './end-sessions.ts';
-import { type Credentials, checkPassword, credentialsInvalid, userLock } from './log-in.ts';
+import { type Credentials, checkPassword, credentialsInvalid } from './log-in.ts';
+import { userLock } from './user-lock.ts';
 
 /** A comparison with the current password, and the hash of the new one. */
 export interface NewPassword extends Credentials {

@@ -18,7 +18,7 @@ interface Standing {
 export interface LiveSessions {
   /** Throws SESSION_REVOKED, ACCOUNT_SUSPENDED or TOKEN_INVALID. */
   check(caller: Caller, signal: AbortSignal): Promise<void>;
-  /** The next check asks the database: the session has just been ended here. */
+  /** The session has just been ended here: checks from now on ask the database. One already under way may still count for two seconds. */
   forget(sessionId: string): void;
 }
 

@@ -1,8 +1,8 @@
-import { sql } from 'kysely';
-import { lockRows, type Work } from '../db/work.ts';
+import type { Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
 import { beginSession, type SignedIn } from './signed-in.ts';
-import { User } from './user.entity.ts';
+import type { User } from './user.entity.ts';
+import { userLock } from './user-lock.ts';
 
 /** What a comparison, made before and outside the transaction, has found. */
 export interface Credentials {
@@ -27,11 +27,6 @@ export async function logIn(work: Work, credentials: Credentials): Promise<Signe
   if (!user || refused) return refused ?? credentialsInvalid();
   if (user.state === 'SUSPENDED') return new Fault('ACCOUNT_SUSPENDED', 'the account is suspended');
   return beginSession(work, user, now);
-}
-
-/** Locks one account. */
-export function userLock(userId: string) {
-  return lockRows(User, (held) => sql`SELECT * FROM app_user WHERE id = ${userId} AND ${held} FOR NO KEY UPDATE`);
 }
 
 /** Counts a right or wrong password of a locked account; answers the refusal. Tries that had to wait leave no trace. */

@@ -1,7 +1,7 @@
 import type { Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
-import { userLock } from './log-in.ts';
 import type { User } from './user.entity.ts';
+import { userLock } from './user-lock.ts';
 
 /** What to change; absent fields stay. `timeZone` is an IANA name that was checked. */
 export interface UserChanges {

@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import { User } from '../auth/user.entity.ts';
+import { userLock } from '../auth/user-lock.ts';
 import { lockRows, type Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
 import { Doctor, type Profile } from './doctor.entity.ts';
@@ -18,7 +18,7 @@ export async function updateDoctorProfile(work: Work, doctorId: string, changes:
     doctors: [doctor],
     now,
   } = await work.lock({
-    users: lockRows(User, (held) => sql`SELECT * FROM app_user WHERE id = ${doctorId} AND ${held} FOR NO KEY UPDATE`),
+    users: userLock(doctorId),
     doctors: lockRows(
       Doctor,
       (held) => sql`SELECT * FROM doctor WHERE user_id = ${doctorId} AND ${held} FOR NO KEY UPDATE`,

@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { Slot } from '../availability/slot.entity.ts';
 import { lockRows, readRows, type Work } from '../db/work.ts';
 import type { Fault } from '../fault.ts';
+import { activeDoctor } from './active-doctor.ts';
 import { Booking } from './booking.entity.ts';
 import type { NamedBooking } from './lock-booking.ts';
 import { patientBusy, patientIsBusy, slotInPast, whyNotOpen } from './slot-refusals.ts';
@@ -22,16 +23,17 @@ export async function bookSlot(work: Work, { slotId, patientId, reasonForVisit }
   work.about({ entityType: 'slot', entityId: slotId, patientId });
   const {
     slots: [slot],
-    doctors: [doctor],
+    names: [doctor],
     now,
     callerName,
   } = await work.lock({
+    doctors: activeDoctor(sql`(SELECT doctor_id FROM slot WHERE id = ${slotId} AND state = 'OPEN')`),
     slots: lockRows(
       Slot,
-      (held) => sql`SELECT * FROM slot WHERE id = ${slotId} AND state = 'OPEN' AND ${held}
-        AND EXISTS (SELECT FROM doctor WHERE user_id = slot.doctor_id AND state = 'ACTIVE') FOR UPDATE`,
+      () =>
+        sql`SELECT * FROM slot WHERE id = ${slotId} AND state = 'OPEN' AND doctor_id = (SELECT user_id FROM doctors) FOR UPDATE`,
     ),
-    doctors: readRows<{ name: string }>(
+    names: readRows<{ name: string }>(
       () => sql`SELECT display_name AS name FROM app_user JOIN slots ON app_user.id = slots.doctor_id`,
     ),
   });

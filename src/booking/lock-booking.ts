@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { Slot } from '../availability/slot.entity.ts';
 import type { Caller } from '../caller.ts';
+import { StartOver } from '../db/transaction.ts';
 import { type Lock, lockRows, readRows, type Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
 import { Booking } from './booking.entity.ts';
@@ -67,7 +68,8 @@ export async function lockBookingWithSlot(
     names: bookingNames,
   });
   const found = foundBooking(work, booking, names);
-  if (!slot) throw new Error('a booking has a slot');
+  // Moved, while this waited for it, to a slot that was published after this statement began.
+  if (!slot) throw new StartOver('the slot was not there yet');
   return { ...found, slot, now };
 }
 

@@ -1,6 +1,8 @@
 import { sql } from 'kysely';
 import { Slot } from '../availability/slot.entity.ts';
+import { StartOver } from '../db/transaction.ts';
 import { lockRows, type Work } from '../db/work.ts';
+import { activeDoctor } from './active-doctor.ts';
 import { aboutBooking, bookingLock, bookingNames, foundBooking, type NamedBooking } from './lock-booking.ts';
 import { patientBusy, patientIsBusy, slotInPast, whyNotOpen } from './slot-refusals.ts';
 
@@ -21,6 +23,7 @@ export async function rescheduleBooking(
 ): Promise<NamedBooking> {
   const { bookings, slots, names, now } = await work.lock({
     bookings: bookingLock(bookingId, aboutBooking(work, bookingId)),
+    doctors: activeDoctor(sql`(SELECT doctor_id FROM bookings)`),
     slots: lockRows(Slot, () => bothSlots(newSlotId)),
     names: bookingNames,
   });
@@ -29,7 +32,10 @@ export async function rescheduleBooking(
   booking.mayMove(now);
   const oldSlot = slots.find(({ id }) => id === booking.slotId);
   const newSlot = slots.find(({ id }) => id === newSlotId);
-  if (!newSlot || !oldSlot) throw await whyNotOpen(work.em, newSlotId, { now, doctorId: booking.doctorId });
+  const why = { now, doctorId: booking.doctorId };
+  if (newSlotId === booking.slotId) throw await whyNotOpen(work.em, newSlotId, why);
+  if (!oldSlot) throw new StartOver('the slot held was not there yet');
+  if (!newSlot) throw await whyNotOpen(work.em, newSlotId, why);
   if (newSlot.hasBegun(now)) throw slotInPast();
   if (await patientIsBusy(work.em, { ...newSlot, id: booking.id, patientId: booking.patientId })) throw patientBusy();
 
@@ -43,7 +49,6 @@ export async function rescheduleBooking(
 function bothSlots(newSlotId: string) {
   return sql`SELECT * FROM slot
     WHERE id = ANY (ARRAY(SELECT slot_id FROM bookings) || ${newSlotId}::uuid) AND EXISTS (SELECT FROM bookings)
-      AND (id <> ${newSlotId} OR (state = 'OPEN' AND doctor_id = (SELECT doctor_id FROM bookings)
-        AND EXISTS (SELECT FROM doctor WHERE user_id = slot.doctor_id AND state = 'ACTIVE')))
+      AND (id <> ${newSlotId} OR (state = 'OPEN' AND doctor_id = (SELECT user_id FROM doctors)))
     ORDER BY id FOR UPDATE`;
 }

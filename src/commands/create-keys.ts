@@ -1,3 +1,4 @@
+import { access } from 'node:fs/promises';
 import { createKeyFile } from '../auth/signing-keys.ts';
 import { command } from './command.ts';
 
@@ -5,6 +6,15 @@ import { command } from './command.ts';
 await command(async () => {
   const [file] = process.argv.slice(2);
   if (!file) throw new Error('Usage: npm run create-keys -- keys.json');
+  if (
+    await access(file).then(
+      () => true,
+      () => false,
+    )
+  )
+    throw new Error(
+      `${file} exists already: nothing was changed. To rotate, make another file and put its key in front of the old one.`,
+    );
   await createKeyFile(file);
   return `A new signing key is in ${file}. Give every instance the same file: JWT_KEYS_FILE=${file}`;
 });

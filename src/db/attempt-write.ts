@@ -15,14 +15,14 @@ export async function attemptWrite<T>(
   const outcome = await inTransaction(options.orm, call.signal, async (em) => {
     const work = createWork(em, call, undefined, options.shiftMs);
     const write = (refusal: Fault | undefined) =>
-      writeChanges(em, work.contested, (won, changed) =>
+      writeChanges(em, undefined, (won, changed) =>
         work.subject
           ? [options.recordEvent({ call, subject: work.subject, requestId: undefined, refusal, changed }, won)]
           : [],
       );
     try {
       const result = await verb(work);
-      if (!(await write(result instanceof Fault ? result : undefined))) throw await work.whyLost();
+      await write(result instanceof Fault ? result : undefined);
       return result;
     } catch (error) {
       if (!(error instanceof Fault && work.subject)) throw error;

@@ -9,7 +9,7 @@ const CONSTRAINTS: Readonly<Record<string, readonly [Reason, string]>> = {
 };
 
 /** SQLSTATEs of a server that goes, has gone or became read-only (25006: the old leader after a failover). */
-const GONE = /^(57P0[1-5]|08...|25006|25P03|58...|XX000)$/;
+const GONE = /^(57P0[1-5]|08...|25006|25P03|58...)$/;
 const SOCKET = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN|ENOENT)/;
 const SOCKET_TEXT =
   /Connection terminated|connection is closed|not queryable|has been discarded|Client was closed|timeout expired|server closed the connection/i;
@@ -36,7 +36,14 @@ export function isViolation(error: unknown): boolean {
 export function isDefinite(error: unknown): boolean {
   const { code } = (error ?? {}) as DriverError;
   if ((error as Error)?.name === 'AbortedTransactionError') return true; // COMMIT of a failed transaction answers ROLLBACK
-  return code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !GONE.test(code);
+  // 40003 says itself that it doesn't know; XX… is the server's own bug; EPIPE only looks like a SQLSTATE.
+  return (
+    code !== undefined &&
+    /^[0-9A-Z]{5}$/.test(code) &&
+    !GONE.test(code) &&
+    !/^(40003|XX)/.test(code) &&
+    !SOCKET.test(code)
+  );
 }
 
 /** The refusal that an error of the driver or the pool stands for; other errors come back as they are. */
@@ -49,7 +56,7 @@ export function toFault(error: unknown): unknown {
   if (GONE.test(code) || SOCKET.test(code) || SOCKET_TEXT.test(message))
     return fault('DATABASE_DOWN', 'the database does not answer', error);
   if (code === '55P03') {
-    return where.includes('"idempotency"')
+    return where.includes('idempotency')
       ? fault('IN_PROGRESS', 'the same request is still running', error)
       : fault('CONTENTION', 'another call holds the same records', error);
   }

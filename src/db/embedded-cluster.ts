@@ -48,6 +48,8 @@ async function initdb(draft: string, { initdb, account }: { initdb: string; acco
       '--data-checksums',
       '--encoding=UTF8',
       '--locale=C',
+      // pg_trgm asks it what a letter is: with C, names in Indian scripts would have none.
+      `--lc-ctype=${process.platform === 'darwin' ? 'UTF-8' : 'C.UTF-8'}`,
       '--locale-provider=builtin',
       '--builtin-locale=C.UTF-8',
     ],

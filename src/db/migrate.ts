@@ -2,7 +2,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
 import { Client } from 'pg';
 import { migrations } from '../../migrations/index.ts';
-import { createOrm } from './orm.ts';
+import { createOrm, patientOptions } from './orm.ts';
 import { row, rows } from './statement.ts';
 
 /** Any number that only migrations use. */
@@ -17,7 +17,7 @@ const MONTHS_AHEAD = 24;
  */
 export async function migrate(url: string): Promise<string[]> {
   const orm = createOrm({ url, pool: 1, poolWaitMs: 10_000, applicationName: 'amrutam migrate', patient: true }, []);
-  const holder = new Client({ connectionString: url, application_name: 'amrutam migrate' });
+  const holder = new Client({ connectionString: url, application_name: 'amrutam migrate', options: patientOptions });
   holder.on('error', () => {}); // a lost connection shows in the statement that needs it
   try {
     await holder.connect();

@@ -23,6 +23,8 @@ export interface DatabaseOptions {
 
 /** Milliseconds, set for each connection when it starts: a stuck statement, lock or transaction ends by itself. */
 const TIMEOUTS = { lock_timeout: 2_000, statement_timeout: 5_000, idle_in_transaction_session_timeout: 5_000 };
+/** None, whatever the role has: for migrations. */
+const PATIENT = { lock_timeout: 0, statement_timeout: 0, idle_in_transaction_session_timeout: 0 };
 /** How alike a name must be to what was searched for, from 0 to 1: forgives one wrong letter in five. */
 const LIKENESS = { 'pg_trgm.word_similarity_threshold': 0.33 };
 
@@ -55,13 +57,16 @@ function createPool(database: DatabaseOptions, warn: (message: string) => void):
     application_name: database.applicationName,
     keepAlive: true,
     types,
-    options: startUpOptions({ timezone: 'UTC', ...LIKENESS, ...(database.patient ? {} : TIMEOUTS) }),
+    options: startUpOptions({ timezone: 'UTC', ...LIKENESS, ...(database.patient ? PATIENT : TIMEOUTS) }),
   });
   // Without listeners a connection that the server drops would end the process; its statement rejects on its own.
   pool.on('connect', (client) => client.on('error', (error) => warn(`connection: ${error.message}`)));
   pool.on('error', (error) => warn(`idle connection: ${error.message}`));
   return pool;
 }
+
+/** The settings that a migration's connections start with. */
+export const patientOptions = startUpOptions({ timezone: 'UTC', ...PATIENT });
 
 function startUpOptions(settings: Readonly<Record<string, string | number>>): string {
   return Object.entries(settings)

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import { type EntityManager, IsolationLevel, type MikroORM } from '@mikro-orm/postgresql';
 import { Fault } from '../fault.ts';
 import { isDefinite, isRetryable, toFault } from './database-error.ts';
 import { forkFor } from './statement.ts';
@@ -21,7 +21,7 @@ export async function inTransaction<T>(
 ): Promise<T> {
   signal.throwIfAborted();
   const em = forkFor(orm, signal);
-  await em.begin();
+  await em.begin({ isolationLevel: IsolationLevel.READ_COMMITTED });
   let result: T;
   try {
     result = await work(em);

@@ -113,7 +113,6 @@ export function checkCaller(userState: string | null, sessionLive: boolean | nul
 /**
  * Each lock waits for the one before it through a condition that PostgreSQL evaluates first; otherwise a replay would
  * queue behind a busy slot (2 s and a failure instead of 2 ms), and two statements could lock in opposite orders.
- * An administrator's own row is only pinned: what they do concerns other users' rows, in any order.
  */
 function firstStatement(call: Call, claim: Claim | undefined, locks: Locks): Sql {
   const { caller } = call;
@@ -127,9 +126,8 @@ function firstStatement(call: Call, claim: Claim | undefined, locks: Locks): Sql
     held = sql`EXISTS (SELECT FROM claim)`;
   }
   if (caller) {
-    const strength = caller.role === 'ADMINISTRATOR' ? sql`FOR KEY SHARE` : sql`FOR NO KEY UPDATE`;
     ctes.push(sql`caller AS MATERIALIZED (
-      SELECT id, state, display_name FROM app_user WHERE id = ${caller.userId} AND ${held} ${strength})`);
+      SELECT id, state, display_name FROM app_user WHERE id = ${caller.userId} AND ${held} FOR NO KEY UPDATE)`);
     held = sql`EXISTS (SELECT FROM caller)`;
   }
   const names = Object.keys(locks);

@@ -71,7 +71,7 @@ describe('pages', () => {
     const answer = await ask('/readyz');
     expect([answer.status, await answer.json()]).toEqual([
       503,
-      { ready: false, reasons: ['the database does not answer'] },
+      { ready: false, reasons: ['the database does not answer'], warnings: [] },
     ]);
     readiness = () => new Promise(() => {});
     expect((await ask('/readyz')).status).toBe(503);

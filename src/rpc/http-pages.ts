@@ -5,6 +5,8 @@ import type { CallLog } from './log.ts';
 export interface Readiness {
   readonly ready: boolean;
   readonly reasons: readonly string[];
+  /** What an operator should see to, though calls are answered. */
+  readonly warnings?: readonly string[];
 }
 
 /** What is served beside RPCs. */
@@ -37,8 +39,8 @@ export function pages({ jwks, ready, log }: PageOptions): Pages {
     [
       '/readyz',
       async (req, res) => {
-        const { ready: yes, reasons } = await inTime(ready());
-        sendJson(req, res, yes ? 200 : 503, { ready: yes, reasons });
+        const { ready: yes, reasons, warnings = [] } = await inTime(ready());
+        sendJson(req, res, yes ? 200 : 503, { ready: yes, reasons, warnings });
       },
     ],
   ]);

@@ -19,7 +19,7 @@ export interface TlsPair {
 /** What both listeners need. */
 export interface ListenerOptions {
   readonly routes: readonly Route[];
-  /** Outermost first: observe, translateErrors, endPromptly, authenticate, authorize, validate. */
+  /** Outermost first; server.ts has the chain. */
   readonly interceptors: readonly Interceptor[];
   readonly log: CallLog;
   /** Absent: plain text. */

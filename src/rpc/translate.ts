@@ -40,5 +40,10 @@ function translate(error: unknown, req: Request, log: CallLog): ConnectError {
     const requestId = contextValues.get(kTraceId);
     log.error({ err: answer.cause, requestId, method: `${service.typeName}/${method.name}` }, 'unexpected error');
   }
+  // What the caller is told says nothing of why: the operator wants to know.
+  else if (answer.code === Code.Unavailable && error instanceof Fault && error.options.cause) {
+    const problem = (error.options.cause as Error).message;
+    log.info({ reason: error.reason, problem, requestId: contextValues.get(kTraceId) }, 'unavailable');
+  }
   return answer;
 }

@@ -1,8 +1,8 @@
 import { sql } from 'kysely';
 import { v7 as uuid } from 'uuid';
 import { type Booking, BookingService } from '../../gen/amrutam/booking/v1/booking_pb.ts';
-import { userLock } from '../../src/auth/log-in.ts';
 import { beginSession } from '../../src/auth/signed-in.ts';
+import { userLock } from '../../src/auth/user-lock.ts';
 import type { Slot } from '../../src/availability/slot.entity.ts';
 import { forkFor, rows, type Sql } from '../../src/db/statement.ts';
 import { serverCall } from '../../src/demo-clinic.ts';
