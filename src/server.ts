@@ -82,7 +82,11 @@ export function build(deps: ServerDeps): Server {
       translateErrors(log),
       endPromptly(),
       authenticate((token) => tokens.verify(token)),
-      authorize({ publicServices: open.map(({ service }) => service.typeName), log }),
+      authorize({
+        publicServices: open.map(({ service }) => service.typeName),
+        log,
+        denied: (call, denial) => units.recordDenial(call, denial),
+      }),
       requireLiveSession((caller, signal) => sessions.check(caller, signal)),
       validate(),
       canonicalIds(),
@@ -116,6 +120,7 @@ const keptAnswers: AnswerCodec = {
     const code = CODE[reason];
     return code === Code.FailedPrecondition || code === Code.NotFound ? code : undefined;
   },
+  isDenial: ({ reason }) => CODE[reason] === Code.PermissionDenied,
   refusalBytes,
   refusalFromBytes: (bytes) => refusalFromBytes(bytes, { replayed: true }),
 };

@@ -197,7 +197,7 @@ describe('requests are bounded by their own rules', () => {
 
   test('patterns are anchored at both ends', () => {
     const patterns = bounded.flatMap(({ rules }) => (rules?.type.case === 'string' ? [rules.type.value.pattern] : []));
-    for (const pattern of patterns) expect(pattern).toMatch(/^(\^.*\$)?$/);
+    for (const pattern of patterns) expect(pattern).toMatch(/^(\^.*\$)?$/s);
   });
 
   test('every list has a greatest number of items', () => {

@@ -313,7 +313,6 @@ describe('no line is left by', () => {
   test('a call that was refused before it was one', async () => {
     const calls: [Person | undefined, (options: Options) => Promise<unknown>][] = [
       [undefined, (options) => clients.booking.bookSlot({ requestId: uuid(), slotId: slotId(11) }, options)],
-      [doctor, (options) => clients.booking.bookSlot({ requestId: uuid(), slotId: slotId(11) }, options)],
       [patient, (options) => clients.booking.bookSlot({ requestId: 'none', slotId: slotId(11) }, options)],
       [admin, (options) => clients.admin.suspendUser({ userId: admin.id }, options)],
     ];
@@ -327,6 +326,40 @@ describe('no line is left by', () => {
       [doctor, (options) => clients.availability.listSlots({ doctorId: doctor.id }, options)],
     ];
     for (const [who, call] of calls) expect(await linesOf(call, who)).toEqual([]);
+  });
+});
+
+describe('a denial leaves a line, though its answer is not kept', () => {
+  const lineOf = async (who: Person, call: (options: Options) => Promise<unknown>) => (await linesOf(call, who))[0];
+
+  test('of a role that may not', async () => {
+    const line = await lineOf(doctor, (options) =>
+      clients.booking.bookSlot({ requestId: uuid(), slotId: slotId(11) }, options),
+    );
+    expect(line).toMatchObject({
+      action: 'BookSlot',
+      outcome: 'REFUSED',
+      reason: 'ROLE_REQUIRED',
+      actor_id: doctor.id,
+    });
+  });
+
+  test('of a doctor who is not approved', async () => {
+    const pending = await person(server, 'DOCTOR');
+    await query(server, sql`UPDATE doctor SET state = 'PENDING' WHERE user_id = ${pending.id}`);
+    const startTime = timestampFromDate(new Date(Math.ceil(Date.now() / 3_600_000 + 48) * 3_600_000));
+    const endTime = { ...startTime, seconds: startTime.seconds + 1800n };
+    const line = await lineOf(pending, (options) =>
+      clients.availability.publishSlots({ requestId: uuid(), slots: [{ startTime, endTime }] }, options),
+    );
+    expect(line).toMatchObject({ action: 'PublishSlots', reason: 'DOCTOR_NOT_APPROVED', entity_id: pending.id });
+  });
+
+  test('of a request_id that was used for something else', async () => {
+    const requestId = uuid();
+    await clients.booking.bookSlot({ requestId, slotId: uuid() }, patient).catch(() => {});
+    const line = await lineOf(patient, (options) => clients.booking.bookSlot({ requestId, slotId: uuid() }, options));
+    expect(line).toMatchObject({ action: 'BookSlot', reason: 'REQUEST_ID_REUSED', actor_id: patient.id });
   });
 });
 

@@ -15,7 +15,7 @@ export function recordEvent(instance: string): (record: AuditRecord, won: Sql) =
     INSERT INTO audit_event (id, recorded_at, actor_id, actor_role, session_id, action, outcome, reason, entity_type,
       entity_id, patient_id, request_id, trace_id, client_address, instance, changed_fields, xid)
     SELECT line.id, clock_timestamp(), ${call.caller?.userId ?? subject.actor?.userId ?? null}::uuid,
-      ${call.caller?.role ?? subject.actor?.role ?? null}::text, ${call.caller?.sessionId ?? null}::uuid,
+      ${call.caller?.role ?? subject.actor?.role ?? null}::text, ${call.caller?.sessionId ?? subject.sessionId ?? null}::uuid,
       ${call.method}, ${refusal ? 'REFUSED' : 'DONE'}, ${refusal?.reason ?? subject.purpose ?? ''},
       ${subject.entityType ?? ''}, ${subject.entityId ?? null}::uuid, line.patient_id,
       ${requestId ?? null}::uuid, ${call.traceId}, ${call.clientAddress}, ${instance}, ${changed}::text[],

@@ -16,7 +16,8 @@ export async function endSession(
   } = await work.lock({
     sessions: lockRows(
       Session,
-      (held) => sql`SELECT * FROM session WHERE id = ${sessionId} AND user_id = ${userId} AND ${held} FOR UPDATE`,
+      (held) =>
+        sql`SELECT * FROM session WHERE id = ${sessionId} AND user_id = ${userId} AND ${held} FOR NO KEY UPDATE`,
     ),
   });
   if (!session) throw new Fault('SESSION_NOT_FOUND', 'no such session');

@@ -1,4 +1,4 @@
-import type { Work } from '../db/work.ts';
+import type { Subject, Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
 import { beginSession, type SignedIn } from './signed-in.ts';
 import type { User } from './user.entity.ts';
@@ -36,7 +36,7 @@ export function checkPassword(
   { passwordHash, matches, rehashed, now }: Credentials & { now: Date },
 ): Fault | undefined {
   if (user.signInBlocked(now)) return credentialsInvalid();
-  work.about({ entityType: 'user', entityId: user.id, actor: { userId: user.id, role: user.role } });
+  work.about({ ...aboutAccount(user), actor: { userId: user.id, role: user.role } });
   if (user.passwordHash !== passwordHash) throw new Fault('CONTENTION', 'the password was changed at the same time');
   if (!matches) {
     user.signInFailed(now);
@@ -45,6 +45,11 @@ export function checkPassword(
   user.signInSucceeded();
   if (rehashed) user.changePassword(rehashed, now);
   return undefined;
+}
+
+/** An account as the subject of a record; a patient's is patient data. */
+export function aboutAccount({ id, role }: Pick<User, 'id' | 'role'>): Subject {
+  return { entityType: 'user', entityId: id, ...(role === 'PATIENT' && { patientId: id }) };
 }
 
 export function credentialsInvalid(): Fault {

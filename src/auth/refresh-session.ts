@@ -23,7 +23,7 @@ export async function refreshSession(work: Work, token: string): Promise<SignedI
     sessions: lockRows(
       Session,
       () =>
-        sql`SELECT * FROM session WHERE id = (SELECT session_id FROM refresh_token WHERE token_hash = ${hash}) FOR UPDATE`,
+        sql`SELECT * FROM session WHERE id = (SELECT session_id FROM refresh_token WHERE token_hash = ${hash}) FOR NO KEY UPDATE`,
     ),
     users: lockRows(User, () => sql`SELECT * FROM app_user WHERE id = (SELECT user_id FROM sessions)`),
   });

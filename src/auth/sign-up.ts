@@ -1,4 +1,5 @@
 import type { Work } from '../db/work.ts';
+import { aboutAccount } from './log-in.ts';
 import { beginSession, type SignedIn } from './signed-in.ts';
 import { User } from './user.entity.ts';
 
@@ -21,6 +22,6 @@ export async function makeAccount(work: Work, account: Account): Promise<{ user:
   const { now } = await work.lock({});
   const user = User.signUp(account, now);
   work.em.persist(user);
-  work.about({ entityType: 'user', entityId: user.id });
+  work.about(aboutAccount(user));
   return { user, now };
 }

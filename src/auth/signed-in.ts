@@ -11,10 +11,11 @@ export interface SignedIn {
 }
 
 /** Begins a session of the user on the calling device. */
-export function beginSession({ em, call }: Work, user: User, now: Date): SignedIn {
+export function beginSession({ em, call, about }: Work, user: User, now: Date): SignedIn {
   const device = { userAgent: call.userAgent, clientAddress: call.clientAddress };
   const session = Session.begin(user.id, { role: user.role, device, now });
   const { entity, token } = RefreshToken.issue(session.id, now);
   em.persist([session, entity]);
+  about({ sessionId: session.id });
   return { user, session, refreshToken: token };
 }

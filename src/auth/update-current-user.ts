@@ -1,5 +1,6 @@
 import type { Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
+import { aboutAccount } from './log-in.ts';
 import type { User } from './user.entity.ts';
 import { userLock } from './user-lock.ts';
 
@@ -21,6 +22,7 @@ export async function updateCurrentUser(
     now,
   } = await work.lock({ users: userLock(userId) });
   if (!user) throw new Fault('USER_NOT_FOUND', 'no such user');
+  work.about(aboutAccount(user));
   if (displayName !== undefined) user.rename(displayName, now);
   if (timeZone !== undefined) user.moveTo(timeZone, now);
   return user;

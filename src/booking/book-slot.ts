@@ -51,5 +51,5 @@ export async function bookSlot(work: Work, { slotId, patientId, reasonForVisit }
 async function whyContestLost({ em, about }: Work, booking: Booking, now: Date): Promise<Fault> {
   about({ entityType: 'slot', entityId: booking.slotId });
   if (await patientIsBusy(em, booking)) return patientBusy();
-  return whyNotOpen(em, booking.slotId, { now });
+  return whyNotOpen(em, booking.slotId, { now, contested: true });
 }

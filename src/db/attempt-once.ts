@@ -5,6 +5,7 @@ import type { Call, Caller } from '../caller.ts';
 import { Fault } from '../fault.ts';
 import { createWork, type OpenWork } from './create-work.ts';
 import { isViolation, toFault } from './database-error.ts';
+import { recordDenial } from './record-denial.ts';
 import { row, rows, type Sql } from './statement.ts';
 import { inTransaction, StartOver } from './transaction.ts';
 import type { Answer, Request, UnitsOfWorkOptions } from './unit-of-work.ts';
@@ -27,6 +28,9 @@ type Outcome = Answer | Error;
 /** One try at a change with a request_id; see UnitsOfWork.once. */
 export async function attemptOnce<T>(options: UnitsOfWorkOptions, attempt: Attempt<T>): Promise<Answer> {
   const outcome = await tryOnce(options, attempt);
+  if (outcome instanceof Fault && outcome.reason === 'REQUEST_ID_REUSED') {
+    await recordDenial(options, { call: attempt.call, subject: {}, denial: outcome });
+  }
   if (outcome instanceof Error) throw outcome;
   return outcome;
 }
@@ -39,6 +43,9 @@ async function tryOnce<T>(options: UnitsOfWorkOptions, attempt: Attempt<T>): Pro
       return claimAndDo(options, attempt, work);
     });
   } catch (violation) {
+    if (violation instanceof Fault && options.codec.isDenial(violation)) {
+      await recordDenial(options, { call: attempt.call, subject: work?.subject ?? {}, denial: violation });
+    }
     if (!isViolation(violation)) throw violation;
     const subject = work?.subject ?? {};
     return tryOnce(options, { ...attempt, work: (second) => refuse(second, subject, toFault(violation)) });

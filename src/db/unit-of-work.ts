@@ -5,6 +5,7 @@ import type { Fault } from '../fault.ts';
 import { attemptOnce } from './attempt-once.ts';
 import { attemptWrite } from './attempt-write.ts';
 import { createGate } from './gate.ts';
+import { recordDenial } from './record-denial.ts';
 import { forkFor, rows, type Sql } from './statement.ts';
 import { inTransaction, retrying, translated } from './transaction.ts';
 import type { Subject, Work } from './work.ts';
@@ -28,6 +29,8 @@ export interface AuditRecord {
 export interface AnswerCodec {
   /** The gRPC code of a refusal that is kept; undefined when the next try may fare better. */
   keptCode(refusal: Fault): number | undefined;
+  /** Whether a refusal that isn't kept goes on record all the same: a denial. */
+  isDenial(refusal: Fault): boolean;
   refusalBytes(refusal: Fault): Uint8Array;
   /** The error to throw for a kept refusal. */
   refusalFromBytes(bytes: Uint8Array): Error;
@@ -68,6 +71,8 @@ export interface UnitsOfWork {
    * returns a Fault refuses and keeps its changes. Both are put on record when `about` was told a subject.
    */
   write<T>(call: Call, work: (work: Work) => Promise<T | Fault>): Promise<T>;
+  /** Puts a denial on record that was given before any unit of work began. */
+  recordDenial(call: Call, denial: Fault): Promise<void>;
   /**
    * One transaction for a change with a request_id: effects, audit and answer are written together, or nothing is. The
    * same request again gets the same answer; `encode` makes its bytes. Refusals that could change their mind later are
@@ -102,6 +107,7 @@ export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
     async write(call, work) {
       return retrying(call.signal, () => attemptWrite(options, call, work));
     },
+    recordDenial: (call, denial) => translated(call.signal, () => recordDenial(options, { call, subject: {}, denial })),
     async once(call, request, work, encode) {
       const caller = call.caller as Caller;
       const attempt = () => attemptOnce(options, { call, request, work, encode });

@@ -32,6 +32,8 @@ export interface Subject {
   readonly patientIds?: readonly string[];
   /** Who acts, where the call carries no token: the account that signs in. */
   readonly actor?: { readonly userId: string; readonly role: RoleName };
+  /** The session that begins with it. */
+  readonly sessionId?: string;
   /** Why, where that is part of the record: the purpose of an administrator's read. */
   readonly purpose?: string;
 }
@@ -128,6 +130,10 @@ function firstStatement(call: Call, claim: Claim | undefined, locks: Locks): Sql
   if (caller) {
     ctes.push(sql`caller AS MATERIALIZED (
       SELECT id, state, display_name FROM app_user WHERE id = ${caller.userId} AND ${held} FOR NO KEY UPDATE)`);
+    // Locked only to be read afresh: the snapshot may be older than the wait for the caller's row.
+    ctes.push(sql`caller_session AS MATERIALIZED (
+      SELECT ${sessionLive} AS live FROM session
+      WHERE id = ${caller.sessionId} AND user_id = ${caller.userId} AND EXISTS (SELECT FROM caller) FOR KEY SHARE)`);
     held = sql`EXISTS (SELECT FROM caller)`;
   }
   const names = Object.keys(locks);
@@ -135,13 +141,13 @@ function firstStatement(call: Call, claim: Claim | undefined, locks: Locks): Sql
   // clock_timestamp() in the outermost list is evaluated after the joins, so after the locks.
   return sql`${ctes.length ? sql`WITH ${sql.join(ctes)}` : sql``}
     SELECT clock_timestamp() AS now, ${claim ? sql`EXISTS (SELECT FROM claim)` : sql`TRUE`} AS claimed
-      ${caller ? sql`, caller.state AS user_state, caller.display_name AS caller_name, s.live AS session_live` : sql``}
+      ${caller ? sql`, caller.state AS user_state, caller.display_name AS caller_name, caller_session.live AS session_live` : sql``}
       ${sql.join(
         names.map((name) => sql`, ${sql.ref(`lock_${name}`)}.found AS ${sql.ref(`lock_${name}`)}`),
         sql``,
       )}
     FROM (SELECT) one
-      ${caller ? sql`LEFT JOIN caller ON TRUE LEFT JOIN LATERAL (SELECT ${sessionLive} AS live FROM session WHERE id = ${caller.sessionId} AND user_id = ${caller.userId}) s ON TRUE` : sql``}
+      ${caller ? sql`LEFT JOIN caller ON TRUE LEFT JOIN caller_session ON TRUE` : sql``}
       ${sql.join(
         names.map(
           (name) =>

@@ -2,7 +2,7 @@ import { type DescMethod, getOption } from '@bufbuild/protobuf';
 import type { Interceptor } from '@connectrpc/connect';
 import { access, RoleSchema } from '../../gen/amrutam/access/v1/access_pb.ts';
 import { Fault } from '../fault.ts';
-import { type Caller, kCaller } from './call.ts';
+import { type Call, type Caller, callOfRequest, kCaller } from './call.ts';
 import type { CallLog } from './log.ts';
 
 /** What authorize needs to know. */
@@ -10,6 +10,8 @@ export interface AuthorizeOptions {
   /** Full names of services that aren't ours, so carry no rule, and are for everybody: health, reflection. */
   readonly publicServices: readonly string[];
   readonly log: CallLog;
+  /** Told when somebody who is signed in is denied, before they are. */
+  readonly denied?: (call: Call, denial: Fault) => Promise<void>;
 }
 
 /** Lets a caller through, or throws. */
@@ -24,7 +26,12 @@ export function authorize(options: AuthorizeOptions): Interceptor {
     return check;
   };
   return (next) => async (req) => {
-    checkOf(req.method)(req.contextValues.get(kCaller));
+    try {
+      checkOf(req.method)(req.contextValues.get(kCaller));
+    } catch (denial) {
+      if (req.contextValues.get(kCaller) && denial instanceof Fault) await options.denied?.(callOfRequest(req), denial);
+      throw denial;
+    }
     return next(req);
   };
 }

@@ -1,8 +1,10 @@
-import { createContextKey, type HandlerContext } from '@connectrpc/connect';
+import { createContextKey, type HandlerContext, type Interceptor } from '@connectrpc/connect';
 import type { Call, Caller } from '../caller.ts';
 import { Fault } from '../fault.ts';
 
 export type { Call, Caller, RoleName } from '../caller.ts';
+
+type ChainRequest = Parameters<ReturnType<Interceptor>>[0];
 
 /** Set by authenticate. */
 export const kCaller = createContextKey<Caller | undefined>(undefined, { description: 'caller' });
@@ -12,14 +14,24 @@ export const kTraceId = createContextKey('', { description: 'trace id' });
 export const kPeerAddress = createContextKey('', { description: 'client address' });
 
 /** The call that `ctx` belongs to. */
-export function callOf(ctx: HandlerContext): Call {
+export function callOf({ values, method, requestHeader, signal }: HandlerContext): Call {
+  return callOfRequest({ contextValues: values, method, header: requestHeader, signal });
+}
+
+/** The call that a request of the interceptors' chain belongs to. */
+export function callOfRequest({
+  contextValues,
+  method,
+  header,
+  signal,
+}: Pick<ChainRequest, 'contextValues' | 'method' | 'header' | 'signal'>): Call {
   return {
-    caller: ctx.values.get(kCaller),
-    method: ctx.method.name,
-    traceId: ctx.values.get(kTraceId),
-    clientAddress: ctx.values.get(kPeerAddress),
-    userAgent: (ctx.requestHeader.get('user-agent') ?? '').slice(0, 200),
-    signal: ctx.signal,
+    caller: contextValues.get(kCaller),
+    method: method.name,
+    traceId: contextValues.get(kTraceId),
+    clientAddress: contextValues.get(kPeerAddress),
+    userAgent: (header.get('user-agent') ?? '').slice(0, 200),
+    signal,
   };
 }
 

@@ -38,7 +38,7 @@ export function faultOfAbort({ reason }: AbortSignal): Fault | ConnectError {
 
 /** The request is over the limit. */
 export function tooLarge(): Fault {
-  return new Fault('MESSAGE_TOO_LARGE', 'the request is over 64 KiB');
+  return new Fault('MESSAGE_TOO_LARGE', 'the request is too large');
 }
 
 /** The deadline has passed. */

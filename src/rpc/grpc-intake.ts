@@ -91,7 +91,10 @@ function meaningOf({ code, details }: GrpcStatus): Fault | ConnectError {
     case grpc.status.DEADLINE_EXCEEDED:
       return outOfTime();
     case grpc.status.UNIMPLEMENTED:
-      return new ConnectError(String(details).toWellFormed(), Code.Unimplemented);
+      // None, or two, where a unary method takes one.
+      return /request message/.test(details ?? '')
+        ? malformed()
+        : new ConnectError(String(details).toWellFormed(), Code.Unimplemented);
     default:
       return /^(Error writing|Internal server error)/.test(details ?? '')
         ? cancelled()

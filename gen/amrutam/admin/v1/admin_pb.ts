@@ -952,7 +952,7 @@ export const AuditOutcomeSchema: GenEnum<AuditOutcome> = /*@__PURE__*/
 
 /**
  * Watching over accounts, doctors and bookings. Every call of an administrator that changes something, or reads
- * patient data, is put on record.
+ * bookings, is put on record.
  *
  * @generated from service amrutam.admin.v1.AdminService
  */

@@ -242,7 +242,8 @@ export const Reason = {
   CONTENTION: 61,
 
   /**
-   * RESOURCE_EXHAUSTED: too many calls in a short time; RetryInfo says when the next is taken.
+   * RESOURCE_EXHAUSTED: too many calls in a short time; RetryInfo says when the next is taken. Reserved: no method sets a
+   * limit yet, but clients should be ready for it.
    * Sample: the 61st BookSlot of a patient within a minute.
    *
    * @generated from enum value: REASON_RATE_LIMITED = 70;
