@@ -130,10 +130,11 @@ function firstStatement(call: Call, claim: Claim | undefined, locks: Locks): Sql
   if (caller) {
     ctes.push(sql`caller AS MATERIALIZED (
       SELECT id, state, display_name FROM app_user WHERE id = ${caller.userId} AND ${held} FOR NO KEY UPDATE)`);
-    // Locked only to be read afresh: the snapshot may be older than the wait for the caller's row.
+    // Locked to be read afresh: the snapshot may be older than the wait for the caller's row. (FOR KEY SHARE would answer the
+    // old version of a row whose key has not changed.)
     ctes.push(sql`caller_session AS MATERIALIZED (
       SELECT ${sessionLive} AS live FROM session
-      WHERE id = ${caller.sessionId} AND user_id = ${caller.userId} AND EXISTS (SELECT FROM caller) FOR KEY SHARE)`);
+      WHERE id = ${caller.sessionId} AND user_id = ${caller.userId} AND EXISTS (SELECT FROM caller) FOR SHARE)`);
     held = sql`EXISTS (SELECT FROM caller)`;
   }
   const names = Object.keys(locks);
