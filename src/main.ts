@@ -138,6 +138,6 @@ function stopWhenAsked(log: Logger, database: Database, drain: () => Promise<voi
 try {
   await main(readConfig());
 } catch (error) {
-  process.stderr.write(`\nAmrutam can't start. ${(error as Error).message}\n\n`);
+  process.stderr.write(`\nAmrutam can't start: ${(error as Error).message}\n\n`);
   process.exit(1);
 }

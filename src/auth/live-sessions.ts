@@ -1,9 +1,9 @@
 import { sql } from 'kysely';
 import { LRUCache } from 'lru-cache';
 import type { Caller } from '../caller.ts';
+import { checkCaller, sessionLive } from '../db/caller-standing.ts';
 import { row } from '../db/statement.ts';
 import type { UnitsOfWork } from '../db/unit-of-work.ts';
-import { checkCaller, sessionLive } from '../db/work.ts';
 
 /** Milliseconds that an answer counts. The contract promises 5 s for suspension and revocation to be seen by reads. */
 const TRUSTED_MS = 2_000;

@@ -114,6 +114,15 @@ describe('by name', () => {
     if (!query.includes('m')) expect(found).toEqual([]);
   });
 
+  test.each([
+    ['डॉ. अनन्या शर्मा', 'अनन्या शरमा'],
+    ['டாக்டர் லட்சுமி ஐயர்', 'லட்சுமி அய்யர்'],
+    ['Доктор Алексей Иванов', 'алексей ивонов'],
+  ])('misspelt names are found in every script: %s', async (name, query) => {
+    await doctor(name);
+    expect(await names({ query })).toEqual([name]);
+  });
+
   test('signs that are part of a name find it', async () => {
     await Promise.all([doctor('Dr. 100% Sure'), doctor('Dr. Under_score'), doctor('Dr. Back\\slash')]);
     expect(await names({ query: '%' })).toEqual(['Dr. 100% Sure']);

@@ -3,13 +3,15 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
 import type { Call, Caller } from '../caller.ts';
 import { Fault } from '../fault.ts';
+import { checkCaller, sessionLive } from './caller-standing.ts';
 import { createWork, type OpenWork } from './create-work.ts';
 import { isViolation, toFault } from './database-error.ts';
+import { ClaimLost } from './first-statement.ts';
 import { recordDenial } from './record-denial.ts';
 import { row, rows, type Sql } from './statement.ts';
 import { inTransaction, StartOver } from './transaction.ts';
 import type { Answer, Request, UnitsOfWorkOptions } from './unit-of-work.ts';
-import { ClaimLost, checkCaller, sessionLive, type Work } from './work.ts';
+import type { Work } from './work.ts';
 import { writeChanges } from './write-changes.ts';
 
 /** Part of every fingerprint: changes when the meaning of the fields changes. */

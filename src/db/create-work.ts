@@ -1,7 +1,8 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Call } from '../caller.ts';
 import type { Fault } from '../fault.ts';
-import { type Claim, lockFirst, type Subject, type Work } from './work.ts';
+import { type Claim, lockFirst } from './first-statement.ts';
+import type { Subject, Work } from './work.ts';
 
 /** A Work with what the unit of work itself needs to know of it. */
 export interface OpenWork extends Work {
