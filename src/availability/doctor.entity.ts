@@ -1,4 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/postgresql';
+import { fieldInvalid } from '../fault.ts';
 
 /** Whether a doctor may publish and be booked. */
 export type DoctorState = 'PENDING' | 'ACTIVE' | 'SUSPENDED';
@@ -44,15 +45,15 @@ export class Doctor extends DoctorSchema.class {
     this.updatedAt = now;
   }
 
-  /** Sets the given parts of the profile; the others stay. */
+  /** Sets the given parts of the profile; the others stay. Throws FIELD_INVALID for two that differ only in letter case. */
   describe({ specialties, languages, bio }: Partial<Profile>, now: Date): void {
     if (specialties) {
       this.specialties = trimmed(specialties);
-      this.specialtyKeys = this.specialties.map(searchKey);
+      this.specialtyKeys = distinctKeys('specialties', this.specialties);
     }
     if (languages) {
       this.languages = trimmed(languages);
-      this.languageKeys = this.languages.map(searchKey);
+      this.languageKeys = distinctKeys('languages', this.languages);
     }
     if (bio !== undefined) this.bio = bio;
     this.updatedAt = now;
@@ -63,6 +64,12 @@ DoctorSchema.setClass(Doctor);
 /** The form in which specialties and languages are compared. */
 export function searchKey(text: string): string {
   return text.normalize('NFC').trim().toLowerCase();
+}
+
+function distinctKeys(field: string, texts: readonly string[]): string[] {
+  const keys = texts.map(searchKey);
+  if (new Set(keys).size === keys.length) return keys;
+  throw fieldInvalid(`doctor.${field}`, 'must have no two alike; letter case does not count', 'repeated.unique');
 }
 
 function trimmed(texts: readonly string[]): string[] {

@@ -103,6 +103,13 @@ describe('a profile', () => {
     ['eleven languages', { languages: [...'abcdefghijk'] }, undefined, 'doctor.languages'],
     ['a blank specialty', { specialties: [' '] }, undefined, 'doctor.specialties[0]'],
     ['a biography that is too long', { bio: 'x'.repeat(2_001) }, undefined, 'doctor.bio'],
+    [
+      'two specialties that differ only in letter case',
+      { specialties: ['Yoga', 'yoga '] },
+      undefined,
+      'doctor.specialties',
+    ],
+    ['two languages that differ only in letter case', { languages: ['HI', 'hi'] }, undefined, 'doctor.languages'],
   ])('is refused with %s, and nothing changes', async (_, profile, paths, field) => {
     const doctor = await described();
     const { reason, error } = await refusal(update(doctor, profile, paths));
