@@ -1,9 +1,10 @@
 import type { Call } from '../caller.ts';
 import { Fault } from '../fault.ts';
 import { createWork } from './create-work.ts';
+import { recordDenial } from './record-denial.ts';
 import { inTransaction } from './transaction.ts';
 import type { UnitsOfWorkOptions } from './unit-of-work.ts';
-import type { Work } from './work.ts';
+import type { Subject, Work } from './work.ts';
 import { writeChanges } from './write-changes.ts';
 
 /** One try at a change without a request_id; see UnitsOfWork.write. */
@@ -12,24 +13,25 @@ export async function attemptWrite<T>(
   call: Call,
   verb: (work: Work) => Promise<T | Fault>,
 ): Promise<T> {
+  let subject: Subject | undefined;
+  let thrown: Fault | undefined;
   const outcome = await inTransaction(options.orm, call.signal, async (em) => {
     const work = createWork(em, call, undefined, options.shiftMs);
-    const write = (refusal: Fault | undefined) =>
-      writeChanges(em, undefined, (won, changed) =>
-        work.subject
-          ? [options.recordEvent({ call, subject: work.subject, requestId: undefined, refusal, changed }, won)]
-          : [],
-      );
-    try {
-      const result = await verb(work);
-      await write(result instanceof Fault ? result : undefined);
-      return result;
-    } catch (error) {
-      if (!(error instanceof Fault && work.subject)) throw error;
-      em.clear();
-      await write(error);
-      return error;
-    }
+    const result = await verb(work).catch((error: unknown) => {
+      if (error instanceof Fault) [thrown, subject] = [error, work.subject];
+      throw error;
+    });
+    const refusal = result instanceof Fault ? result : undefined;
+    await writeChanges(em, undefined, (won, changed) =>
+      work.subject
+        ? [options.recordEvent({ call, subject: work.subject, requestId: undefined, refusal, changed }, won)]
+        : [],
+    );
+    return result;
+  }).catch(async (error: unknown) => {
+    // Rolled back, whatever the verb had written by itself: only the refusal is left to be told.
+    if (error === thrown && thrown && subject) await recordDenial(options, { call, subject, denial: thrown });
+    throw error;
   });
   if (outcome instanceof Fault) throw outcome;
   return outcome;

@@ -9,11 +9,7 @@ import {
   type Interceptor,
 } from '@connectrpc/connect';
 import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
-import {
-  compressionGzip,
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from '@connectrpc/connect-node';
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
 import type { Fault } from '../fault.ts';
 import { kPeerAddress } from './call.ts';
 import { type Chain, chainOf, refuseThrough } from './chain.ts';
@@ -32,8 +28,6 @@ export type Calls = (req: HttpRequest, res: HttpResponse) => boolean;
 
 /** What the calls of one listener share. */
 export interface CallsOptions extends ListenerOptions {
-  /** Whether requests may be compressed, with gzip. */
-  readonly compression?: boolean;
   /** Aborts, with a Fault, when the listener begins to close. */
   readonly draining: AbortSignal;
 }
@@ -72,7 +66,7 @@ export function calls(options: CallsOptions, limits: Limits): Calls {
 }
 
 function handlersOf(options: CallsOptions, limits: Limits): Map<string, UniversalHandler> {
-  const { interceptors, draining, tls, compression, routes } = options;
+  const { interceptors, draining, tls, routes } = options;
   const refusing = chainOf(interceptors, () => Promise.reject(new Error('a refused call was let through')));
   const router = (shutdownSignal?: AbortSignal) =>
     createConnectRouter({
@@ -80,7 +74,7 @@ function handlersOf(options: CallsOptions, limits: Limits): Map<string, Universa
       requestGate: (context) => gate(context, refusing, draining),
       readMaxBytes: limits.receiveBytes,
       writeMaxBytes: limits.sendBytes,
-      acceptCompression: compression ? [compressionGzip] : [],
+      acceptCompression: [],
       grpc: tls !== undefined,
       shutdownSignal,
     });

@@ -21,8 +21,6 @@ import { type StreamGuard, streamGuard } from './stream-guard.ts';
 export interface HttpListenerOptions extends ListenerOptions, PageOptions {
   /** Origins whose scripts may call; empty: none. `*`: all. */
   readonly corsOrigins: readonly string[];
-  /** Whether requests and answers may be compressed, with gzip. Off by default. */
-  readonly compression?: boolean;
 }
 
 type Answer = (req: HttpRequest, res: HttpResponse) => void;
