@@ -9,6 +9,9 @@ import { forkFor, rows } from '../../src/db/statement.ts';
 import { serverCall } from '../../src/demo-clinic.ts';
 import type { TestServer } from './server.ts';
 
+/** What it takes to prepare people and to look at the database. */
+export type Backstage = Pick<TestServer, 'orm' | 'units' | 'tokens'>;
+
 /** Somebody with an account and a live session. */
 export interface Person {
   readonly id: string;
@@ -23,7 +26,7 @@ const MINUTE_MS = 60_000;
 
 /** An account made past SignUp, so without the cost of hashing: nobody can log in to it. Doctors are active. */
 export async function person(
-  server: TestServer,
+  server: Backstage,
   role: RoleName,
   displayName = `A ${role.toLowerCase()}`,
 ): Promise<Person> {
@@ -49,13 +52,13 @@ export async function person(
 }
 
 /** Several at once. */
-export function people(server: TestServer, role: RoleName, count: number): Promise<Person[]> {
+export function people(server: Backstage, role: RoleName, count: number): Promise<Person[]> {
   return Promise.all(Array.from({ length: count }, (_, i) => person(server, role, `A ${role.toLowerCase()} ${i}`)));
 }
 
 /** Open slots of `minutes` each, one after the other, the first `inMinutes` from now (rounded up to a whole minute). */
 export async function openSlots(
-  server: TestServer,
+  server: Backstage,
   doctorId: string,
   { count = 1, inMinutes = 60, minutes = 30 }: { count?: number; inMinutes?: number; minutes?: number } = {},
 ): Promise<Slot[]> {
@@ -76,7 +79,7 @@ export async function openSlots(
 }
 
 /** What must hold whatever happened; each is the number of rows that break it. */
-export async function brokenInvariants(server: TestServer): Promise<Record<string, number>> {
+export async function brokenInvariants(server: Backstage): Promise<Record<string, number>> {
   const [broken] = await rows<Record<string, number>>(
     forkFor(server.orm),
     sql`SELECT

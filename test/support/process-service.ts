@@ -19,6 +19,7 @@ export interface Ended {
 export interface Service {
   readonly grpcPort: number;
   readonly httpPort: number;
+  readonly pid: number;
   /** What it has written so far, on both of its outputs. */
   output(): string;
   /** Resolves when it has written `words`. Throws an Error with its output when it ends without, or takes too long. */
@@ -35,41 +36,55 @@ export function endProcesses(): void {
   for (const child of started) child.kill('SIGKILL');
 }
 
-/** Starts src/main.ts on free ports, and resolves when it serves. Throws an Error with its output when it ends before. */
-export async function startService(env: Environment): Promise<Service> {
-  const child = launch('src/main.ts', [], env);
+/**
+ * Starts src/main.ts of `root` on free ports, and resolves when it serves. Throws an Error with its output when it ends
+ * before.
+ */
+export async function startService(env: Environment, root = ROOT): Promise<Service> {
+  const child = launch('src/main.ts', [], { env, root });
   const { output, wrote, ended } = listenTo(child);
   await wrote('"msg":"serving"');
   const line = output()
     .split('\n')
     .find((one) => one.includes('"msg":"serving"')) as string;
   const { grpcPort, httpPort } = JSON.parse(line) as { grpcPort: number; httpPort: number };
-  return { grpcPort, httpPort, output, wrote, ended, kill: (signal) => void child.kill(signal) };
+  const pid = child.pid as number;
+  return { grpcPort, httpPort, pid, output, wrote, ended, kill: (signal) => void child.kill(signal) };
 }
 
 /** Runs src/main.ts until it gives up. One that serves after all is killed, so that its code is null. */
 export async function failToStart(env: Environment): Promise<Ended> {
-  const child = launch('src/main.ts', [], env);
+  const child = launch('src/main.ts', [], { env });
   const { wrote, ended } = listenTo(child);
   await wrote('"msg":"serving"').catch(() => {});
   child.kill('SIGKILL');
   return ended;
 }
 
-/** Runs a file of src/commands to its end. */
+/** Runs a file of src/commands of `root` to its end. */
 export async function runCommand(
   name: string,
-  { args = [], env = {}, input = '' }: { args?: readonly string[]; env?: Environment; input?: string } = {},
+  {
+    args = [],
+    env = {},
+    input = '',
+    root = ROOT,
+  }: { args?: readonly string[]; env?: Environment; input?: string; root?: string } = {},
 ): Promise<Ended> {
-  const child = launch(`src/commands/${name}.ts`, args, env);
+  const child = launch(`src/commands/${name}.ts`, args, { env, root });
   child.stdin?.end(input);
   return listenTo(child).ended;
 }
 
 /** Nothing of our own environment but the path: what the tests were started with must not decide. */
-function launch(file: string, args: readonly string[], env: Environment): ChildProcess {
+function launch(
+  file: string,
+  args: readonly string[],
+  { env, root = ROOT }: { env: Environment; root?: string },
+): ChildProcess {
   const base = { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', GRPC_PORT: '0', HTTP_PORT: '0', DRAIN_DELAY: '0' };
-  const child = spawn(process.execPath, [file, ...args], { cwd: ROOT, env: { ...base, ...env } });
+  const limits = { RATE_LIMITS: 'off' }; // tests and drills come from one address; those about the limits set them on
+  const child = spawn(process.execPath, [file, ...args], { cwd: root, env: { ...base, ...limits, ...env } });
   child.stdin.on('error', () => {}); // it may end without having read
   started.add(child);
   child.once('exit', () => started.delete(child));
