@@ -2,6 +2,7 @@ import { Accounts } from './0001-accounts.ts';
 import { SlotsAndBookings } from './0002-slots-and-bookings.ts';
 import { Idempotency } from './0003-idempotency.ts';
 import { Audit } from './0004-audit.ts';
+import { SignInPlaces } from './0005-sign-in-places.ts';
 
 /** Every migration in order. They only go forward; a name that was released never changes. */
 export const migrations = [
@@ -9,4 +10,5 @@ export const migrations = [
   { name: '0002-slots-and-bookings', class: SlotsAndBookings },
   { name: '0003-idempotency', class: Idempotency },
   { name: '0004-audit', class: Audit },
+  { name: '0005-sign-in-places', class: SignInPlaces },
 ];

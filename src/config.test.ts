@@ -33,6 +33,8 @@ describe('defaults', () => {
       tls: undefined,
       corsOrigins: [],
       trustedProxies: [],
+      redisUrl: undefined,
+      rateLimits: true,
       logLevel: 'info',
       drainDelayMs: 0,
       demoPassword: 'correct-horse-battery',
@@ -81,6 +83,8 @@ describe('what is given', () => {
       TLS_KEY_FILE: '/etc/tls/key.pem',
       CORS_ORIGINS: 'https://app.example.com, http://localhost:5173',
       TRUSTED_PROXIES: '10.0.0.0/8, ::1',
+      REDIS_URL: 'rediss://:hunter2@cache.internal:6380/1',
+      RATE_LIMITS: 'off',
       LOG_LEVEL: 'debug',
       DRAIN_DELAY: '0',
     };
@@ -93,6 +97,8 @@ describe('what is given', () => {
       tls: { certFile: resolve('cert.pem'), keyFile: '/etc/tls/key.pem' },
       corsOrigins: ['https://app.example.com', 'http://localhost:5173'],
       trustedProxies: ['10.0.0.0/8', '::1'],
+      redisUrl: 'rediss://:hunter2@cache.internal:6380/1',
+      rateLimits: false,
       logLevel: 'debug',
       drainDelayMs: 0,
     });
@@ -103,6 +109,7 @@ describe('what is given', () => {
     ['HTTP_PORT', 'http', 'HTTP_PORT is "http": it must be a whole number from 0 to 65535'],
     ['HTTP_PORT', '-1', 'HTTP_PORT is "-1": it must be a whole number from 0 to 65535'],
     ['HTTP_PORT', '80.5', 'HTTP_PORT is "80.5": it must be a whole number from 0 to 65535'],
+    ['RATE_LIMITS', 'no', 'RATE_LIMITS is "no": it must be one of on, off'],
     ['DATABASE_POOL', '0', 'DATABASE_POOL is "0": it must be a whole number from 1 to 1000'],
     ['DATABASE_POOL', '1e3', 'DATABASE_POOL is "1e3": it must be a whole number from 1 to 1000'],
     ['POOL_WAIT_MS', '0', 'POOL_WAIT_MS is "0": it must be a whole number from 1 to 60000'],
@@ -141,6 +148,12 @@ describe('what is given', () => {
 });
 
 describe('secrets', () => {
+  test.each(['hunter2', 'http://:hunter2@cache'])('a REDIS_URL that can’t be read is not shown: %s', (url) => {
+    const message = messageOf({ REDIS_URL: url });
+    expect(message).toMatch(/^REDIS_URL is not a URL that can be read/);
+    expect(message).not.toContain('hunter2');
+  });
+
   test.each(['hunter2-secret', 'mysql://app:hunter2-secret@db', 'postgres//app:hunter2-secret@db/x'])(
     'a DATABASE_URL that can’t be read is not shown: %s',
     (url) => {

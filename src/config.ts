@@ -10,6 +10,10 @@ export interface Config {
   /** Absent: the embedded PostgreSQL in `dataDir`. */
   readonly databaseUrl: string | undefined;
   readonly dataDir: string;
+  /** Absent: what instances could share, each keeps for itself. */
+  readonly redisUrl: string | undefined;
+  /** False for load tests: everybody may call as often as they like. */
+  readonly rateLimits: boolean;
   readonly databasePool: number;
   readonly poolWaitMs: number;
   /** Absent: keys made in `dataDir`. */
@@ -56,6 +60,8 @@ export function readConfig({
     httpPort: optional(env, 'HTTP_PORT', port) ?? 8080,
     databaseUrl,
     dataDir: resolve(optional(env, 'DATA_DIR', String) ?? '.data'),
+    redisUrl: optional(env, 'REDIS_URL', redisUrl),
+    rateLimits: (optional(env, 'RATE_LIMITS', oneOf(['on', 'off'])) ?? 'on') === 'on',
     databasePool: optional(env, 'DATABASE_POOL', whole(1, 1000)) ?? 20,
     poolWaitMs: optional(env, 'POOL_WAIT_MS', whole(1, 60_000)) ?? 2_000,
     jwtKeysFile,
@@ -114,6 +120,14 @@ const postgresUrl: Reader<string> = (value, name) => {
     throw new ConfigError(
       `${name} is not a URL that can be read: it must look like postgres://user:password@host:5432/database, special characters of the password percent-encoded`,
     );
+  }
+  return value;
+};
+
+const redisUrl: Reader<string> = (value, name) => {
+  // The value may hold a password and is not shown.
+  if (!URL.canParse(value) || !/^rediss?:$/.test(new URL(value).protocol)) {
+    throw new ConfigError(`${name} is not a URL that can be read: it must look like redis://:password@host:6379`);
   }
   return value;
 };

@@ -10,6 +10,8 @@ import { keepUpHourly } from './db/upkeep.ts';
 import { publishComingWeek, seedDemoClinic } from './demo-clinic.ts';
 import { openKeys } from './keys.ts';
 import { createLog, type Logger } from './log.ts';
+import { createRateCounter } from './rate-counter.ts';
+import { closeRedis, openRedis } from './redis.ts';
 import type { Listener } from './rpc/listener.ts';
 import { build, type Server } from './server.ts';
 
@@ -27,12 +29,15 @@ async function main(config: Config): Promise<void> {
   const warn = (message: string) => log.warn({ problem: message }, 'database connection');
   const database = await openDatabase(config, { warn });
   const keys = await openKeys(config, log);
+  const redis = config.redisUrl === undefined ? undefined : watchedRedis(config.redisUrl, log);
+  if (!config.rateLimits) log.warn('RATE_LIMITS is off: anybody may guess and flood as fast as they can');
+  const takeTurn = config.rateLimits ? createRateCounter(redis).take : undefined;
   const passwords = createPasswordHasher();
   const answers = watchedReadiness(database.orm);
   let stopping = false;
   const ready = async () => (stopping ? STOPPING : answers());
   const jwt = { issuer: config.jwtIssuer, audience: config.jwtAudience };
-  const server = build({ ...config, orm: database.orm, keys, passwords, log, jwt, ready, tls });
+  const server = build({ ...config, orm: database.orm, keys, passwords, log, jwt, ready, tls, takeTurn });
   if (database.embedded) {
     await seedDemoClinic(server.units, passwords, config.demoPassword);
     await publishComingWeek(server.units);
@@ -50,6 +55,7 @@ async function main(config: Config): Promise<void> {
     await sleep(config.drainDelayMs);
     await Promise.all([server.grpc.close(GRACE_MS), server.http.close(GRACE_MS)]);
     keys.close();
+    if (redis) closeRedis(redis);
     await database.close();
   });
 }
@@ -59,6 +65,13 @@ function logWhatLibrariesPrint(log: Logger): void {
   const print = (first: unknown) => log.debug({ printed: String(first).split(':')[0] }, 'printed by a library');
   console.error = print;
   console.warn = print;
+}
+
+function watchedRedis(url: string, log: Logger) {
+  return openRedis(url, {
+    warn: (problem) => log.warn({ problem }, 'Redis is away: this instance goes on with what it knows itself'),
+    found: () => log.info('Redis answers'),
+  });
 }
 
 async function readTls({ certFile, keyFile }: NonNullable<Config['tls']>) {

@@ -29,12 +29,21 @@ import { httpListener } from './rpc/http-listener.ts';
 import { type Listener, route, type TlsPair } from './rpc/listener.ts';
 import { requireLiveSession } from './rpc/live-session.ts';
 import { observe } from './rpc/observe.ts';
+import { limitRates, type RateLimit, type TakeTurn } from './rpc/rate-limit.ts';
 import { reflection } from './rpc/reflection.ts';
 import { translateErrors } from './rpc/translate.ts';
 import { validate } from './rpc/validate.ts';
 
 /** The services of the contract. */
 export const SERVICES = [AuthService, AvailabilityService, BookingService, AdminService] as const;
+
+/** How often the methods may be called that invite guessing, floods and hoarding. */
+const RATE_LIMITS: readonly RateLimit[] = [
+  { method: BookingService.method.bookSlot, perMinute: 60, per: 'account' },
+  { method: AuthService.method.changePassword, perMinute: 10, per: 'account' },
+  { method: AuthService.method.logIn, perMinute: 60, per: 'client' },
+  { method: AuthService.method.signUp, perMinute: 30, per: 'client' },
+];
 
 /** What the server is made of. */
 export interface ServerDeps {
@@ -48,6 +57,8 @@ export interface ServerDeps {
   readonly corsOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
   readonly tls?: TlsPair | undefined;
+  /** Counts calls against the limits; absent: there are none. */
+  readonly takeTurn?: TakeTurn | undefined;
   /** Milliseconds added to the clock; for tests. */
   readonly shiftMs?: () => number;
 }
@@ -87,6 +98,7 @@ export function build(deps: ServerDeps): Server {
         log,
         denied: (call, denial) => units.recordDenial(call, denial),
       }),
+      ...(deps.takeTurn ? [limitRates(RATE_LIMITS, deps.takeTurn)] : []),
       requireLiveSession((caller, signal) => sessions.check(caller, signal)),
       validate(),
       canonicalIds(),

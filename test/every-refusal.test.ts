@@ -45,7 +45,6 @@ interface Row {
 /** Refusals that no call from outside provokes here, and where they are shown instead. */
 const ELSEWHERE: Partial<Record<Reason, string>> = {
   DRAINING: 'an instance that is stopping takes no new connection; the listeners have tests of their own',
-  RATE_LIMITED: 'nothing is limited yet',
 };
 
 let server: TestServer;
@@ -53,9 +52,11 @@ let protocols: Protocol[];
 let world: World;
 let somebody: Record<RoleName, Person>;
 let locker: pg.Client;
+/** The id of a caller who has called too often. */
+let limited = 'nobody';
 
 beforeAll(async () => {
-  server = await startServer();
+  server = await startServer({ takeTurn: async (key) => (key.endsWith(limited) ? 1_500 : 0) });
   protocols = protocolsOf(server);
   world = { server, protocol: protocols[0] as Protocol };
   locker = new pg.Client(server.url);
@@ -98,6 +99,16 @@ const TABLE: Partial<Record<Reason, Row>> = {
         ],
       },
     },
+  },
+  RATE_LIMITED: {
+    code: 'RESOURCE_EXHAUSTED',
+    ask: async () => {
+      const caller = await person(server, 'PATIENT');
+      limited = caller.id;
+      return by(caller, booking.bookSlot, () => ({ requestId: uuid(), slotId: uuid() }));
+    },
+    metadata: { limit: '60', per: 'account' },
+    details: { RetryInfo: { retryDelay: '1.500s' } },
   },
   PAGE_TOKEN_INVALID: {
     code: 'INVALID_ARGUMENT',

@@ -297,7 +297,7 @@ describe('failed sign-ins', () => {
     await clients.auth.signUp({ email, password: PASSWORD, displayName: 'Asha', role: Role.PATIENT });
     await query(
       server,
-      sql`UPDATE app_user SET sign_in_blocked_until = now() + interval '1 hour' WHERE email = ${email}`,
+      sql`UPDATE sign_in_place SET blocked_until = now() + interval '1 hour' WHERE user_id = (SELECT id FROM app_user WHERE email = ${email})`,
     );
     expect(await linesOf((options) => clients.auth.logIn({ email, password: PASSWORD }, options))).toEqual([]);
   });

@@ -7,6 +7,7 @@ import type { AccessTokens } from './access-token.ts';
 import { changePassword } from './change-password.ts';
 import { refuseCommonPassword } from './common-password.ts';
 import { endSession } from './end-sessions.ts';
+import { refuseEvenly } from './even-refusal.ts';
 import { findByEmail, getUser } from './find-account.ts';
 import { listSessions } from './list-sessions.ts';
 import type { LiveSessions } from './live-sessions.ts';
@@ -51,19 +52,20 @@ export function authService({ units, passwords, tokens, sessions, enrol }: AuthD
       } as const;
       return session(await units.write(anonymous(ctx), (work) => signUp(work, account, enrol)));
     },
-    async logIn({ email, password }, ctx) {
-      const known = await units.read(ctx.signal, (em) => findByEmail(em, email));
-      const verdict = known
-        ? await passwords.verify(known.passwordHash, password, ctx.signal)
-        : await passwords.verifyNothing(password, ctx.signal);
-      const credentials = {
-        userId: known?.id ?? NOBODY,
-        passwordHash: known?.passwordHash ?? '',
-        matches: verdict.ok,
-        rehashed: verdict.ok && verdict.stale ? await passwords.hash(password, ctx.signal) : undefined,
-      };
-      return session(await units.write(anonymous(ctx), (work) => logIn(work, credentials)));
-    },
+    logIn: ({ email, password }, ctx) =>
+      refuseEvenly(ctx.signal, async () => {
+        const known = await units.read(ctx.signal, (em) => findByEmail(em, email));
+        const verdict = known
+          ? await passwords.verify(known.passwordHash, password, ctx.signal)
+          : await passwords.verifyNothing(password, ctx.signal);
+        const credentials = {
+          userId: known?.id ?? NOBODY,
+          passwordHash: known?.passwordHash ?? '',
+          matches: verdict.ok,
+          rehashed: verdict.ok && verdict.stale ? await passwords.hash(password, ctx.signal) : undefined,
+        };
+        return session(await units.write(anonymous(ctx), (work) => logIn(work, credentials)));
+      }),
     async refreshSession({ refreshToken }, ctx) {
       return session(await units.write(anonymous(ctx), (work) => refreshSession(work, refreshToken)));
     },

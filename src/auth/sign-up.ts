@@ -1,6 +1,6 @@
 import type { Work } from '../db/work.ts';
 import { aboutAccount } from './log-in.ts';
-import { beginSession, type SignedIn } from './signed-in.ts';
+import { beginSession, newPlace, type SignedIn } from './signed-in.ts';
 import { User } from './user.entity.ts';
 
 /** A new account. `passwordHash` is a PHC string, `timeZone` an IANA name that was checked. */
@@ -14,6 +14,7 @@ export async function signUp(work: Work, account: Account, enrol: Enrol): Promis
   const { user, now } = await makeAccount(work, account);
   work.about({ actor: { userId: user.id, role: user.role } });
   enrol(work, user, now);
+  newPlace(work, user.id, now).succeeded(now);
   return beginSession(work, user, now);
 }
 

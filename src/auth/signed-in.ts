@@ -1,6 +1,8 @@
 import type { Work } from '../db/work.ts';
+import { networkOf } from '../network.ts';
 import { RefreshToken } from './refresh-token.entity.ts';
 import { Session } from './session.entity.ts';
+import { SignInPlace } from './sign-in-place.entity.ts';
 import type { User } from './user.entity.ts';
 
 /** A session with the refresh token that its client gets; the access token is made outside the transaction. */
@@ -18,4 +20,11 @@ export function beginSession({ em, call, about }: Work, user: User, now: Date): 
   em.persist([session, entity]);
   about({ sessionId: session.id });
   return { user, session, refreshToken: token };
+}
+
+/** The place that the call comes from, of which nothing was known for this account. */
+export function newPlace({ em, call }: Work, userId: string, now: Date): SignInPlace {
+  const place = SignInPlace.first(userId, networkOf(call.clientAddress), now);
+  em.persist(place);
+  return place;
 }

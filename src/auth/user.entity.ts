@@ -18,16 +18,15 @@ export const UserSchema = defineEntity({
     role: p.text().$type<RoleName>(),
     state: p.text().$type<UserState>(),
     timeZone: p.text(),
+    /** Wrong passwords since the last right one, from wherever they came. */
     failedSignIns: p.integer(),
-    signInBlockedUntil: p.datetime().nullable(),
     createdAt: p.datetime(),
     updatedAt: p.datetime(),
   },
 });
 
-/** Wrong passwords in a row before further tries wait. */
-const FREE_TRIES = 5;
-const LONGEST_BLOCK_S = 15 * 60;
+/** Wrong passwords, from all places together, from which on an account counts as under attack. */
+const ATTACK = 50;
 
 /** An account. Its role never changes. */
 export class User extends UserSchema.class {
@@ -40,29 +39,24 @@ export class User extends UserSchema.class {
       displayName: account.displayName.trim(),
       state: 'ACTIVE',
       failedSignIns: 0,
-      signInBlockedUntil: null,
       createdAt: now,
       updatedAt: now,
     });
   }
 
-  /** Whether tries at the password wait now. */
-  signInBlocked(now: Date): boolean {
-    return this.signInBlockedUntil !== null && this.signInBlockedUntil !== undefined && this.signInBlockedUntil > now;
+  /** Whether so many wrong passwords came that nobody may simply have forgotten theirs. */
+  get underAttack(): boolean {
+    return this.failedSignIns >= ATTACK;
   }
 
-  /** Counts a wrong password: from the fifth on, the next try waits 2, 4, 8 … seconds, at most 15 minutes; never for ever. */
-  signInFailed(now: Date): void {
+  /** Counts a wrong password. */
+  signInFailed(): void {
     this.failedSignIns += 1;
-    const over = this.failedSignIns - FREE_TRIES + 1;
-    if (over < 1) return;
-    this.signInBlockedUntil = new Date(now.getTime() + 1000 * Math.min(2 ** Math.min(over, 20), LONGEST_BLOCK_S));
   }
 
   /** Forgets wrong passwords after a right one. */
   signInSucceeded(): void {
     this.failedSignIns = 0;
-    this.signInBlockedUntil = null;
   }
 
   suspend(now: Date): void {

@@ -1,5 +1,6 @@
-import { timestampDate } from '@bufbuild/protobuf/wkt';
-import { type Client, ConnectError, createClient } from '@connectrpc/connect';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { durationMs, timestampDate } from '@bufbuild/protobuf/wkt';
+import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
 import { v7 as uuid } from 'uuid';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
@@ -12,13 +13,14 @@ import {
   BookingStateSchema,
   SlotAlternativesSchema,
 } from '../../gen/amrutam/booking/v1/booking_pb.ts';
-import { ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
+import { ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { type Config, readConfig } from '../config.ts';
 import { command } from './command.ts';
 
 const RACERS = 20;
 const [bold, dim, green] = [painted(1), painted(2), painted(32)];
 let steps = 0;
+let waiting = false;
 
 /** npm run demo: plays the main job against a running server with the demonstration clinic, and shows what happens. */
 await command(async () => {
@@ -161,8 +163,25 @@ async function logIn({ auth }: Clients, email: string, password: string): Promis
 
 async function signUp({ auth }: Clients, displayName: string, password: string): Promise<Session> {
   const email = `${uuid()}@demo.test`;
-  return (await auth.signUp({ email, password, displayName, role: Role.PATIENT, timeZone: 'Asia/Kolkata' }))
-    .session as Session;
+  const account = { email, password, displayName, role: Role.PATIENT, timeZone: 'Asia/Kolkata' };
+  return (await patiently(() => auth.signUp(account))).session as Session;
+}
+
+/** A second demonstration within a minute passes the limit on sign-ups: it waits as long as the refusal says. */
+async function patiently<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      const refused = ConnectError.from(error);
+      const [retry] = refused.findDetails(RetryInfoSchema);
+      if (refused.code !== Code.ResourceExhausted || !retry?.retryDelay) throw error;
+      const ms = durationMs(retry.retryDelay);
+      if (!waiting) tell(dim(`too many sign-ups from here within a minute: on it goes in ${Math.ceil(ms / 1000)} s`));
+      waiting = true;
+      await sleep(ms);
+    }
+  }
 }
 
 function as({ accessToken }: Session) {

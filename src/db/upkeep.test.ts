@@ -40,6 +40,20 @@ test('sessions go thirty days after their end, with their refresh tokens, and li
   expect(await count('refresh_token')).toBe(0);
 });
 
+test('places of sign-ins: a day after the last wrong password, half a year after the last right one', async () => {
+  const { id } = await person(server, 'PATIENT');
+  const ages = ['23 hours', '25 hours', '179 days', '181 days'].map((age, i) => ({ age, known: i > 1 }));
+  for (const { age, known } of ages)
+    await query(
+      server,
+      sql`INSERT INTO sign_in_place VALUES (gen_random_uuid(), ${id}, ${age}, 5, NULL,
+            CASE WHEN ${known}::boolean THEN now() - ${age}::interval END, now() - ${age}::interval)`,
+    );
+  expect(await keepUp(server.orm)).toBe(2);
+  const kept = await query(server, sql`SELECT network FROM sign_in_place ORDER BY network`);
+  expect(kept).toEqual([{ network: '179 days' }, { network: '23 hours' }]);
+});
+
 test('missing partitions of the audit log are made, and two at once do no harm', async () => {
   const [last] = await query<{ name: string }>(
     server,

@@ -12,9 +12,14 @@ const FIRST_MS = 60_000;
 /** Milliseconds that one batch may take. */
 const BATCH_MS = 30_000;
 
-/** What is of no more use, as tables and conditions. Answers are kept for 7 days; sessions 30 days after their end, for questions. */
+/** What is of no more use, as tables and conditions. Answers are kept for 7 days; sessions 30 days after their end, for questions; places
+ * of sign-ins half a year, and those where only wrong passwords came from a day: no wait after them lasts longer. */
 const OUTDATED: readonly (readonly [table: string, condition: Sql])[] = [
   ['idempotency', sql`created_at < now() - interval '7 days'`],
+  [
+    'sign_in_place',
+    sql`seen_at < now() - CASE WHEN signed_in_at IS NULL THEN interval '1 day' ELSE interval '180 days' END`,
+  ],
   ['session', sql`least(expires_at, coalesce(revoked_at, expires_at)) < now() - interval '30 days'`],
 ];
 

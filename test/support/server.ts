@@ -18,6 +18,8 @@ export interface TestServer {
   readonly grpcPort: number;
   readonly httpPort: number;
   readonly url: string;
+  /** The keys that sign its tokens. */
+  readonly keysFile: string;
   readonly orm: MikroORM;
   readonly units: UnitsOfWork;
   readonly tokens: AccessTokens;
@@ -28,20 +30,23 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
-/** What may be different from the default: `databaseUrl` shares another test server's database. */
-export type TestServerOptions = Partial<Pick<ServerDeps, 'corsOrigins' | 'trustedProxies' | 'tls'>> & {
+/** What may be different from the default: `databaseUrl` and `keysFile` share another test server's. */
+export type TestServerOptions = Partial<Pick<ServerDeps, 'corsOrigins' | 'trustedProxies' | 'tls' | 'takeTurn'>> & {
   readonly databaseUrl?: string;
+  readonly keysFile?: string;
   readonly pool?: number;
 };
 
 const JWT = { issuer: 'amrutam', audience: 'amrutam' };
 
-export async function startServer({ databaseUrl, pool = 20, ...options }: TestServerOptions = {}): Promise<TestServer> {
+export async function startServer(given: TestServerOptions = {}): Promise<TestServer> {
+  const { databaseUrl, keysFile: shared, pool = 20, ...options } = given;
   const database = databaseUrl ? undefined : await freshDatabase();
   const url = databaseUrl ?? (database?.url as string);
   const folder = await mkdtemp(join(tmpdir(), 'amrutam-keys-'));
-  await createKeyFile(join(folder, 'keys.json'));
-  const keys = await openSigningKeys({ file: join(folder, 'keys.json'), onError: () => {} });
+  const keysFile = shared ?? join(folder, 'keys.json');
+  await createKeyFile(keysFile);
+  const keys = await openSigningKeys({ file: keysFile, onError: () => {} });
   const orm = createOrm({ url, pool, poolWaitMs: 2_000, applicationName: 'test' }, entities);
   const logged: string[] = [];
   const log = createLog('debug', { write: (line: string) => void logged.push(line) });
@@ -62,6 +67,7 @@ export async function startServer({ databaseUrl, pool = 20, ...options }: TestSe
     grpcPort,
     httpPort,
     url,
+    keysFile,
     orm,
     logged,
     units: server.units,

@@ -643,7 +643,7 @@ export const UserStateSchema: GenEnum<UserState> = /*@__PURE__*/
 export const AuthService: GenService<{
   /**
    * Makes an account of a patient or a doctor and signs it in. A doctor starts PENDING, until an administrator approves.
-   * Refusals: EMAIL_TAKEN, FIELD_INVALID, OVERLOADED.
+   * Refusals: EMAIL_TAKEN, FIELD_INVALID, OVERLOADED, RATE_LIMITED (30 a minute from a client address).
    *
    * @generated from rpc amrutam.auth.v1.AuthService.SignUp
    */
@@ -653,9 +653,10 @@ export const AuthService: GenService<{
     output: typeof SignUpResponseSchema;
   },
   /**
-   * Starts a session on one device. After 5 wrong passwords for an account further tries wait, at most 15 minutes, and
-   * get the same answer as a wrong password.
-   * Refusals: CREDENTIALS_INVALID, ACCOUNT_SUSPENDED, OVERLOADED, CONTENTION (the password was changed at the same time).
+   * Starts a session on one device. After 5 wrong passwords for an account from one client address further tries from
+   * there wait, at most 15 minutes, and get the same answer as a wrong password; those from elsewhere don't wait for them.
+   * Refusals: CREDENTIALS_INVALID, ACCOUNT_SUSPENDED, OVERLOADED, CONTENTION (the password was changed at the same time),
+   * RATE_LIMITED (60 a minute from a client address).
    *
    * @generated from rpc amrutam.auth.v1.AuthService.LogIn
    */
@@ -730,7 +731,8 @@ export const AuthService: GenService<{
   },
   /**
    * Sets a new password and ends every other session of the caller.
-   * Refusals: CREDENTIALS_INVALID (the current password is wrong), FIELD_INVALID, OVERLOADED, CONTENTION.
+   * Refusals: CREDENTIALS_INVALID (the current password is wrong), FIELD_INVALID, OVERLOADED, CONTENTION, RATE_LIMITED
+   * (10 a minute).
    *
    * @generated from rpc amrutam.auth.v1.AuthService.ChangePassword
    */

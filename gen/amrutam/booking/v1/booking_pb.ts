@@ -756,7 +756,7 @@ export const BookingService: GenService<{
   /**
    * Books an open slot for the caller.
    * Refusals: SLOT_NOT_FOUND, SLOT_TAKEN (with SlotAlternatives), SLOT_IN_PAST, PATIENT_BUSY, REQUEST_ID_REUSED,
-   * IN_PROGRESS, CONTENTION.
+   * IN_PROGRESS, CONTENTION, RATE_LIMITED (60 a minute).
    *
    * @generated from rpc amrutam.booking.v1.BookingService.BookSlot
    */

@@ -242,9 +242,9 @@ export const Reason = {
   CONTENTION: 61,
 
   /**
-   * RESOURCE_EXHAUSTED: too many calls in a short time; RetryInfo says when the next is taken. Reserved: no method sets a
-   * limit yet, but clients should be ready for it.
-   * Sample: the 61st BookSlot of a patient within a minute.
+   * RESOURCE_EXHAUSTED: too many calls in a short time; RetryInfo says when the next is taken; metadata `limit` is how many a
+   * minute, `per` whose calls count together: `account`, or `client` (address).
+   * Sample: the 61st BookSlot of a patient within a minute; {"limit":"60","per":"account"}.
    *
    * @generated from enum value: REASON_RATE_LIMITED = 70;
    */
