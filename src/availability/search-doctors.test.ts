@@ -292,3 +292,17 @@ describe('pages', () => {
       );
   });
 });
+
+test('doctors with much to say of themselves come in several pages, whatever size was asked', async () => {
+  const bio = 'अ'.repeat(2_000);
+  const ids = Array.from({ length: 251 }, () => uuid());
+  await query(
+    server,
+    sql`INSERT INTO app_user SELECT id, id || '@example.test', '', 'Verbose', 'DOCTOR', 'ACTIVE', 'UTC', 0, NULL, now(), now() FROM unnest(${ids}::uuid[]) id`,
+  );
+  await query(
+    server,
+    sql`INSERT INTO doctor SELECT id, '{}', '{}', '{xx}', '{xx}', ${bio}, 'ACTIVE', now(), now() FROM unnest(${ids}::uuid[]) id`,
+  );
+  expect((await walk({ language: 'xx' }, 250)).sort()).toEqual(ids.sort());
+});
