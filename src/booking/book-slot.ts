@@ -47,9 +47,12 @@ export async function bookSlot(work: Work, { slotId, patientId, reasonForVisit }
   return { booking, doctorDisplayName: doctor.name, patientDisplayName: callerName };
 }
 
-/** One of the two constraints found the booking's place taken; which one is read afresh. */
+/**
+ * One of the two constraints found the booking's place taken; which one is read afresh. Neither, by now, when the patient's
+ * other booking has just been cancelled: then the slot is still open, and this begins again.
+ */
 async function whyContestLost({ em, about }: Work, booking: Booking, now: Date): Promise<Fault> {
   about({ entityType: 'slot', entityId: booking.slotId });
   if (await patientIsBusy(em, booking)) return patientBusy();
-  return whyNotOpen(em, booking.slotId, { now, contested: true });
+  return whyNotOpen(em, booking.slotId, { now });
 }

@@ -10,13 +10,12 @@ import { slotAlternatives } from './message.ts';
 /**
  * Why a slot that the locking read didn't find open can't be booked, read afresh: SLOT_NOT_FOUND, SLOT_IN_PAST, or SLOT_TAKEN
  * with up to three open slots of the same doctor, nearest first, read without a lock. With `doctorId`, another doctor's
- * slot is not found. Throws StartOver when the slot is open by now, unless a constraint has said that it is `contested`.
- * One statement: most of a crowd on one slot comes by here.
+ * slot is not found. Throws StartOver when the slot is open by now. One statement: most of a crowd on one slot comes by here.
  */
 export async function whyNotOpen(
   em: EntityManager,
   slotId: string,
-  { now, doctorId, contested = false }: { now: Date; doctorId?: string; contested?: boolean },
+  { now, doctorId }: { now: Date; doctorId?: string },
 ): Promise<Fault> {
   const found = await row<{ wanted: object; others: object[] }>(
     em,
@@ -28,7 +27,7 @@ export async function whyNotOpen(
   if (!wanted || (doctorId && wanted.doctorId !== doctorId)) return new Fault('SLOT_NOT_FOUND', 'no such slot');
   if (wanted.hasBegun(now)) return slotInPast();
   // Freed, or its doctor approved, while this waited for its locks: then nobody has it, and another try may.
-  if (wanted.state === 'OPEN' && !contested) throw new StartOver('the slot has become open');
+  if (wanted.state === 'OPEN') throw new StartOver('the slot has become open');
   const others = found.others.map((other) => em.map(Slot, other));
   return new Fault('SLOT_TAKEN', 'the slot is taken', { details: [slotAlternatives(others)] });
 }
