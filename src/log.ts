@@ -23,13 +23,22 @@ const PRIVATE = [
 /** Fields of a driver's error that tell where it went wrong. Its detail, query and context quote rows. */
 const TELLING = ['code', 'severity', 'constraint', 'table', 'column', 'routine', 'reason'] as const;
 
+/** SQLSTATEs of which even the message quotes what was to be kept: data that doesn't fit, and what a function raises. */
+const QUOTING = /^(22|P0)[0-9A-Z]{3}$/;
+
+/** An error's own words and stack; of one that quotes values, where it went wrong only. */
+function wordsOf(error: Error & Record<string, unknown>): object {
+  if (!QUOTING.test(String(error.code))) return { message: error.message, stack: error.stack };
+  return { message: '[cut]', stack: error.stack?.replace(/^.*?(?=\n {4}at )/s, '[cut]') };
+}
+
 /** What is logged of an error: never more than its own words and stack, and those of its causes. */
 function errorFields(error: unknown, depth = 0): object | string {
   if (!(error instanceof Error)) return typeof error === 'string' ? error : typeof error;
   const fields = error as Error & Record<string, unknown>;
   const telling = TELLING.filter((name) => fields[name] !== undefined).map((name) => [name, fields[name]]);
   const cause = error.cause !== undefined && depth < 3 ? { cause: errorFields(error.cause, depth + 1) } : {};
-  return { type: error.name, message: error.message, stack: error.stack, ...Object.fromEntries(telling), ...cause };
+  return { type: error.name, ...wordsOf(fields), ...Object.fromEntries(telling), ...cause };
 }
 
 /** The process' log: one JSON object a line, on standard output. */

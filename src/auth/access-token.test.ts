@@ -99,16 +99,14 @@ test.each(['fresh', 'remembered'])(
   },
 );
 
-test('a good signature under claims that live longer than ten minutes is over after ten, remembered or not', async () => {
-  const token = made({ payload: { exp: START / 1000 + 31_536_000 } });
-  expect(await tokens.verify(token)).toEqual(caller);
-  clock = START + 605_999;
-  for (const each of [tokens, createAccessTokens({ keys, issuer, audience, now: () => new Date(clock) })]) {
-    clock = START + 604_000;
-    expect(await each.verify(token)).toEqual(caller);
-    clock = START + 606_000;
-    await expect(each.verify(token)).rejects.toMatchObject({ reason: 'TOKEN_EXPIRED' });
-  }
+test('a good signature under claims that live longer than ten minutes, or end before they begin, is refused', async () => {
+  const iat = START / 1000;
+  for (const exp of [iat + 601, iat + 31_536_000, Number.MAX_SAFE_INTEGER, 1e300])
+    await refused(made({ payload: { exp } }));
+  for (const exp of [iat - 6, 0, -1, -1e300])
+    await expect(tokens.verify(made({ payload: { exp } }))).rejects.toMatchObject({
+      reason: expect.stringMatching('TOKEN_(EXPIRED|INVALID)'),
+    });
 });
 
 test('an expired token with a bad signature is TOKEN_INVALID: nothing is said of what we did not sign', async () => {
@@ -225,6 +223,53 @@ test('a header that asks for more than we understand is refused', async () => {
   await refused(made({ header: { b64: false } }));
 });
 
+test('a header has the three members that we write, and no more', async () => {
+  for (const more of [{ zip: 'DEF' }, { cty: 'JWT' }, { x5t: 'x' }, { 'x5t#S256': 'x' }, { apu: '' }, { note: 'x' }])
+    await refused(made({ header: more }));
+});
+
+test('our own signature under anything spelled in another way is refused', async () => {
+  const [header = '', payload = ''] = unsignedToken({})
+    .split('.')
+    .map((part) => Buffer.from(part, 'base64url').toString());
+  const variants = [
+    [header.replace('{', '{"alg":"none",'), payload],
+    [header, payload.replace('{', '{"role":"ADMINISTRATOR",')],
+    [header, payload.replace('{', '{"exp":1,')],
+    [header, payload.replace('{', '{ ')],
+    [` ${header}`, payload],
+    [header, `${payload}\n`],
+    [header, payload.replace('"sub"', '"\\u0073ub"')],
+    [header, payload.replace(/"iat":(\d+)/, '"iat":$1.0')],
+    [header, payload.replace(/"iat":(\d+)/, '"iat":$1e0')],
+    [header, `\ufeff${payload}`],
+  ];
+  for (const [head = '', body = ''] of variants) {
+    const unsigned = `${Buffer.from(head).toString('base64url')}.${Buffer.from(body).toString('base64url')}`;
+    await refused(`${unsigned}.${signatureOf(unsigned, ours)}`);
+  }
+});
+
+test('our own signature under base64 with spare bits is refused', async () => {
+  for (const room of ['', ' ', '  ']) {
+    const [header, payload = ''] = unsignedToken({ payload: { jti: `x${room}` } }).split('.');
+    const rest = payload.length % 4;
+    if (rest === 0) continue;
+    const unsigned = `${header}.${payload.slice(0, -1)}${String.fromCharCode(payload.charCodeAt(payload.length - 1) + 1)}`;
+    await refused(`${unsigned}.${signatureOf(unsigned, ours)}`);
+  }
+});
+
+test('numbers that no ECDSA signature has are refused', async () => {
+  const order = 'ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551';
+  const beyond = 'ff'.repeat(32);
+  const unsigned = unsignedToken({});
+  const good = Buffer.from(signatureOf(unsigned, ours), 'base64url').toString('hex');
+  const [r, s, zero] = [good.slice(0, 64), good.slice(64), '0'.repeat(64)];
+  for (const pair of [zero + s, r + zero, order + s, r + order, beyond + s, r + beyond, order + order, s + r])
+    await refused(`${unsigned}.${Buffer.from(pair, 'hex').toString('base64url')}`);
+});
+
 test('the name of the key must be a known one', async () => {
   for (const each of [
     undefined,
@@ -256,6 +301,54 @@ test('a token that was remembered lends nothing to a changed one', async () => {
   const [header, , signature] = token.split('.');
   const [, payload] = made({ payload: { role: 'ADMINISTRATOR' } }).split('.');
   await refused(`${header}.${payload}.${signature}`);
+});
+
+test('no forgery is remembered, whatever it shares with a token that was: its signature, its claims, its beginning', async () => {
+  const { token } = await tokens.issue(caller);
+  const [header, payload = '', signature = ''] = token.split('.');
+  const other = stranger();
+  const again = [
+    `${header}.${payload}.${signatureOf(`${header}.${payload}`, other)}`,
+    `${header}.${payload}.${signature.slice(0, 84)}AA`,
+    `${unsignedToken({ header: { kid: 'other' } }).split('.')[0]}.${payload}.${signature}`,
+    made({
+      payload: { jti: JSON.parse(Buffer.from(payload, 'base64url').toString()).jti, role: 'ADMINISTRATOR' },
+      key: other,
+    }),
+  ];
+  for (const round of ['before', 'after']) {
+    for (const forged of again) for (let i = 0; i < 3; i += 1) await refused(forged);
+    expect([round, await tokens.verify(token)]).toEqual([round, caller]);
+  }
+});
+
+test('ten thousand tokens are remembered, and no more', async () => {
+  let asked = 0;
+  const verificationKey = (name: string) => {
+    asked += 1;
+    return keys.verificationKey(name);
+  };
+  const counted = createAccessTokens({
+    keys: { signer: keys.signer, verificationKey },
+    issuer,
+    audience,
+    now: () => new Date(clock),
+  });
+  const issued = async () => (await tokens.issue(caller)).token;
+  const costOf = async (token: string) => {
+    asked = 0;
+    await counted.verify(token);
+    return asked;
+  };
+  const [oldest = '', second = ''] = await Promise.all([issued(), issued()]);
+  const afresh = await costOf(oldest);
+  const remembered = await costOf(oldest);
+  expect(remembered).toBeLessThan(afresh);
+  await counted.verify(second);
+  for (let i = 0; i < 9_998; i += 1) await counted.verify(await issued());
+  expect(await costOf(oldest)).toBe(remembered);
+  await counted.verify(await issued());
+  expect(await costOf(second)).toBeGreaterThan(remembered);
 });
 
 test('a token has one spelling only', async () => {

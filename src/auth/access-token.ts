@@ -1,5 +1,5 @@
 import { type KeyObject, randomUUID } from 'node:crypto';
-import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify, SignJWT } from 'jose';
+import { errors, type JWTHeaderParameters, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { Caller, RoleName } from '../caller.ts';
 import { Fault } from '../fault.ts';
@@ -93,28 +93,34 @@ async function verifySigned(token: string, { keys, issuer, audience, at }: Expec
       clockTolerance: CLOCK_TOLERANCE_MS / 1000,
       currentDate: at,
     });
-    const { exp = 0, iat = 0 } = payload;
-    const takenUntil = Math.min(exp * 1000, iat * 1000 + TOKEN_LIFE_MS) + CLOCK_TOLERANCE_MS;
+    mustBeSpelledOurWay(token, [protectedHeader, payload]);
     const kid = String(protectedHeader.kid);
+    const takenUntil = Number(payload.exp) * 1000 + CLOCK_TOLERANCE_MS;
     return { caller: callerFrom(payload), kid, key: keys.verificationKey(kid), takenUntil };
   } catch (cause) {
     throw cause instanceof errors.JWTExpired ? expired() : invalid(cause);
   }
 }
 
-/** Our key of the name in the header. A header that brings a key, or asks for more than we understand, is refused. */
-function keyFrom(keys: Expected['keys']): JWTVerifyGetKey {
-  return ({ kid, jwk, jku, x5u, x5c, crit, b64 }) => {
-    const asked = [jwk, jku, x5u, x5c, crit, b64].some((member) => member !== undefined);
-    const key = typeof kid === 'string' && !asked ? keys.verificationKey(kid) : undefined;
+/** Our key of the name in the header. One that has more than we write - a key, an address of keys, a demand - is refused. */
+function keyFrom(keys: Expected['keys']): (header: JWTHeaderParameters) => KeyObject {
+  return ({ alg: _, typ: __, kid, ...more }) => {
+    const key = typeof kid === 'string' && Object.keys(more).length === 0 ? keys.verificationKey(kid) : undefined;
     if (!key) throw new Error('no key of ours');
     return key;
   };
 }
 
+/** What is signed says one thing in one way: no member twice, no blanks, no spare bits, for no two readers to differ on. */
+function mustBeSpelledOurWay(token: string, said: readonly [header: object, payload: object]): void {
+  const spelled = said.map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'));
+  if (!token.startsWith(`${spelled.join('.')}.`)) throw new Error('not our spelling');
+}
+
 function callerFrom({ sub, sid, role, jti, iat, exp }: JWTPayload): Caller {
   if (!isUuid(sub) || !isUuid(sid) || !isRole(role)) throw new Error('not a caller');
   if (typeof jti !== 'string' || !Number.isInteger(iat) || !Number.isInteger(exp)) throw new Error('not our claims');
+  if (Number(exp) - Number(iat) > TOKEN_LIFE_MS / 1000) throw new Error('it lives longer than any of ours');
   return Object.freeze({ userId: sub, sessionId: sid, role });
 }
 

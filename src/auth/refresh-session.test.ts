@@ -167,6 +167,26 @@ describe.each<[RoleName, number, number]>([
   });
 });
 
+describe('the session of a user whose role was changed in the database', () => {
+  const promote = ({ id }: Person) => query(server, sql`UPDATE app_user SET role = 'ADMINISTRATOR' WHERE id = ${id}`);
+
+  test('gives tokens of the new role; those of the old one are refused', async () => {
+    const somebody = await signedIn('PATIENT');
+    await promote(somebody);
+    expect(await reasonOf(clients.auth.getCurrentUser({}, somebody))).toBe('TOKEN_INVALID');
+    const { accessToken } = await refresh(somebody.refreshToken);
+    const headers = { authorization: `Bearer ${accessToken}` };
+    expect((await clients.admin.listUsers({}, { headers })).users.length).toBeGreaterThan(0);
+  });
+
+  test('lives no longer than one of the new role', async () => {
+    const somebody = await signedIn('PATIENT');
+    await promote(somebody);
+    server.shift(31 * MINUTE);
+    expect(await refused(somebody.refreshToken)).toBe('TOKEN_EXPIRED');
+  });
+});
+
 describe('an ended session', () => {
   test('gives no more tokens', async () => {
     const somebody = await signedIn();

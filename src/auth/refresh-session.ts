@@ -30,7 +30,7 @@ export async function refreshSession(work: Work, token: string): Promise<SignedI
   const used = session && (await findToken(work, hash));
   if (!session || !user || !used) throw new Fault('TOKEN_INVALID', 'the refresh token is not valid');
   if (user.state === 'SUSPENDED') throw new Fault('ACCOUNT_SUSPENDED', 'the account is suspended');
-  session.mustLive(now);
+  session.mustLive(user.role, now);
 
   const next = used.replacedAt ? await sameAgain(work, { used, token, now }) : await rotate(work, { used, token, now });
   if (!next) {

@@ -22,9 +22,9 @@ const begin = (role: RoleName) =>
     now: new Date(BEGIN),
   });
 
-function standing(session: Session, now: number): string {
+function standing(session: Session, role: RoleName, now: number): string {
   try {
-    session.mustLive(new Date(now));
+    session.mustLive(role, new Date(now));
     return 'lives';
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
@@ -35,16 +35,16 @@ function standing(session: Session, now: number): string {
 describe.each(LIVES)('a session of a %s', (role, idle, absolute) => {
   test('runs out unused', () => {
     const session = begin(role);
-    expect(standing(session, BEGIN + idle - 1)).toBe('lives');
-    expect(standing(session, BEGIN + idle)).toBe('TOKEN_EXPIRED');
+    expect(standing(session, role, BEGIN + idle - 1)).toBe('lives');
+    expect(standing(session, role, BEGIN + idle)).toBe('TOKEN_EXPIRED');
   });
 
   test('lives on when it is refreshed, up to its absolute end and not a moment longer', () => {
     const session = begin(role);
     for (let at = BEGIN; at < BEGIN + absolute; at += idle / 2) session.refresh(role, new Date(at));
-    expect(standing(session, BEGIN + absolute - 1)).toBe('lives');
+    expect(standing(session, role, BEGIN + absolute - 1)).toBe('lives');
     session.refresh(role, new Date(BEGIN + absolute - 1));
-    expect(standing(session, BEGIN + absolute)).toBe('TOKEN_EXPIRED');
+    expect(standing(session, role, BEGIN + absolute)).toBe('TOKEN_EXPIRED');
     expect(session.idleExpiresAt).toEqual(new Date(BEGIN + absolute));
   });
 
@@ -67,7 +67,20 @@ describe.each(LIVES)('a session of a %s', (role, idle, absolute) => {
     session.end(new Date(BEGIN + 1));
     session.end(new Date(BEGIN + 2));
     expect(session.revokedAt).toEqual(new Date(BEGIN + 1));
-    expect(standing(session, BEGIN + 1)).toBe('SESSION_REVOKED');
-    expect(standing(session, BEGIN + absolute)).toBe('SESSION_REVOKED');
+    expect(standing(session, role, BEGIN + 1)).toBe('SESSION_REVOKED');
+    expect(standing(session, role, BEGIN + absolute)).toBe('SESSION_REVOKED');
   });
+});
+
+test('of a user who became an administrator after the sign-in, it lives no longer than that of one', () => {
+  const session = begin('PATIENT');
+  expect(standing(session, 'ADMINISTRATOR', BEGIN + 30 * MINUTE - 1)).toBe('lives');
+  expect(standing(session, 'ADMINISTRATOR', BEGIN + 30 * MINUTE)).toBe('TOKEN_EXPIRED');
+  for (let at = BEGIN; at < BEGIN + 8 * HOUR; at += 29 * MINUTE) session.refresh('ADMINISTRATOR', new Date(at));
+  expect(standing(session, 'ADMINISTRATOR', BEGIN + 8 * HOUR - 1)).toBe('lives');
+  expect(standing(session, 'ADMINISTRATOR', BEGIN + 8 * HOUR)).toBe('TOKEN_EXPIRED');
+});
+
+test('of an administrator who became a patient, it lives no longer than it was given', () => {
+  expect(standing(begin('ADMINISTRATOR'), 'PATIENT', BEGIN + 30 * MINUTE)).toBe('TOKEN_EXPIRED');
 });

@@ -52,10 +52,15 @@ export class Session extends SessionSchema.class {
     });
   }
 
-  /** Throws SESSION_REVOKED or TOKEN_EXPIRED when tokens can't be had of it any more. */
-  mustLive(now: Date): void {
+  /**
+   * Throws SESSION_REVOKED or TOKEN_EXPIRED when tokens can't be had of it any more. `role` is the user's of today: one who
+   * has been given more to do since the sign-in has less time.
+   */
+  mustLive(role: RoleName, now: Date): void {
     if (this.revokedAt) throw new Fault('SESSION_REVOKED', 'the session has ended');
-    if (now >= this.idleExpiresAt || now >= this.expiresAt) throw new Fault('TOKEN_EXPIRED', 'the session has run out');
+    const { idleMs, absoluteMs } = LIFE[role];
+    const ends = [this.idleExpiresAt, this.expiresAt, +this.refreshedAt + idleMs, +this.createdAt + absoluteMs];
+    if (+now >= Math.min(...ends.map(Number))) throw new Fault('TOKEN_EXPIRED', 'the session has run out');
   }
 
   /** Puts the end off, but never past the absolute one. */

@@ -3,7 +3,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
 import type { Call, Caller } from '../caller.ts';
 import { Fault } from '../fault.ts';
-import { checkCaller, sessionLive } from './caller-standing.ts';
+import { checkCaller, type Standing, sessionLive } from './caller-standing.ts';
 import { createWork, type OpenWork } from './create-work.ts';
 import { isViolation, toFault } from './database-error.ts';
 import { ClaimLost } from './first-statement.ts';
@@ -98,27 +98,25 @@ function finish<T>(
   ]);
 }
 
-interface KeptRow {
+interface KeptRow extends Standing {
   readonly fingerprint: Buffer;
   readonly code: number;
   readonly answer: Buffer;
   readonly stale: boolean;
-  readonly user_state: string;
-  readonly session_live: boolean | null;
 }
 
 /** The answer that another try was given. The claim has already waited for it; a statement of its own sees it. */
 async function replay<T>(options: UnitsOfWorkOptions, attempt: Attempt<T>, em: EntityManager): Promise<Outcome> {
   const { call, request } = attempt;
-  const { userId, sessionId } = call.caller as Caller;
+  const { userId, sessionId, role } = call.caller as Caller;
   const found = await row<KeptRow>(
     em,
-    sql`SELECT i.fingerprint, i.code, i.answer, i.created_at < clock_timestamp() - interval '7 days' AS stale, u.state AS user_state,
+    sql`SELECT i.fingerprint, i.code, i.answer, i.created_at < clock_timestamp() - interval '7 days' AS stale, u.state AS user_state, u.role AS user_role,
           (SELECT ${sessionLive} FROM session WHERE id = ${sessionId} AND user_id = ${userId}) AS session_live
         FROM idempotency i JOIN app_user u ON u.id = i.caller_id WHERE ${keyOf(call, request.requestId)}`,
   );
   if (!found) throw new StartOver('the other try was rolled back');
-  checkCaller(found.user_state, found.session_live);
+  checkCaller({ role }, found);
   if (found.stale) return forget(em, call, request.requestId);
   if (!found.fingerprint.equals(claimOf(attempt).fingerprint)) {
     return new Fault('REQUEST_ID_REUSED', 'the request_id was used for another request');

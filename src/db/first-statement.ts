@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
 import type { Call } from '../caller.ts';
-import { checkCaller, sessionLive } from './caller-standing.ts';
+import { checkCaller, type Standing, sessionLive } from './caller-standing.ts';
 import { row, type Sql } from './statement.ts';
 import type { Locked, Locks } from './work.ts';
 
@@ -15,12 +15,10 @@ export interface Claim {
   readonly fingerprint: Buffer;
 }
 
-interface FirstRow {
+interface FirstRow extends Standing {
   readonly now: Date;
   readonly claimed: boolean;
-  readonly user_state: 'ACTIVE' | 'SUSPENDED' | null;
   readonly caller_name: string | null;
-  readonly session_live: boolean | null;
   readonly [lock: `lock_${string}`]: object[];
 }
 
@@ -35,7 +33,7 @@ export async function lockFirst<L extends Locks>(
   const first = await row<FirstRow>(em, firstStatement(call, claim, locks));
   if (!first) throw new Error('the first statement of a unit of work answers one row');
   if (claim && !first.claimed) throw new ClaimLost();
-  if (call.caller) checkCaller(first.user_state, first.session_live);
+  if (call.caller) checkCaller(call.caller, first);
   const found = Object.entries(locks).map(([name, { entity }]) => {
     const rows = first[`lock_${name}`] ?? [];
     return [name, entity ? rows.map((data) => em.map(entity, data as never)) : rows];
@@ -64,7 +62,7 @@ function firstStatement(call: Call, claim: Claim | undefined, locks: Locks): Sql
   }
   if (caller) {
     ctes.push(sql`caller AS MATERIALIZED (
-      SELECT id, state, display_name FROM app_user WHERE id = ${caller.userId} AND ${held} FOR NO KEY UPDATE)`);
+      SELECT id, state, role, display_name FROM app_user WHERE id = ${caller.userId} AND ${held} FOR NO KEY UPDATE)`);
     // Locked to be read afresh: the snapshot may be older than the wait for the caller's row. (FOR KEY SHARE would answer the
     // old version of a row whose key has not changed.)
     ctes.push(sql`caller_session AS MATERIALIZED (
@@ -77,7 +75,7 @@ function firstStatement(call: Call, claim: Claim | undefined, locks: Locks): Sql
   // clock_timestamp() in the outermost list is evaluated after the joins, so after the locks.
   return sql`${ctes.length ? sql`WITH ${sql.join(ctes)}` : sql``}
     SELECT clock_timestamp() AS now, ${claim ? sql`EXISTS (SELECT FROM claim)` : sql`TRUE`} AS claimed
-      ${caller ? sql`, caller.state AS user_state, caller.display_name AS caller_name, caller_session.live AS session_live` : sql``}
+      ${caller ? sql`, caller.state AS user_state, caller.role AS user_role, caller.display_name AS caller_name, caller_session.live AS session_live` : sql``}
       ${sql.join(
         names.map((name) => sql`, ${sql.ref(`lock_${name}`)}.found AS ${sql.ref(`lock_${name}`)}`),
         sql``,

@@ -5,8 +5,11 @@ import { type Caller, kCaller } from './call.ts';
 /** Whose token it is. Throws TOKEN_INVALID, TOKEN_EXPIRED, SESSION_REVOKED or ACCOUNT_SUSPENDED. */
 export type VerifyToken = (token: string) => Promise<Caller>;
 
-/** One bearer token as RFC 6750 writes it; several values arrive joined by a comma, and don't match. */
-const BEARER = /^bearer +([\w.~+/-]+=*)$/i;
+/**
+ * One bearer token as RFC 6750 writes it; several values arrive joined by a comma, and don't match. Few blanks: the token
+ * may be remembered, and keeps the whole header in memory.
+ */
+const BEARER = /^bearer {1,8}([\w.~+/-]+=*)$/i;
 
 /** Bearer token -> kCaller. No header is nobody; a header that isn't a valid token is refused, on public methods too. */
 export function authenticate(verify: VerifyToken): Interceptor {

@@ -47,13 +47,16 @@ export async function startServer(given: TestServerOptions = {}): Promise<TestSe
   const keysFile = shared ?? join(folder, 'keys.json');
   await createKeyFile(keysFile);
   const keys = await openSigningKeys({ file: keysFile, onError: () => {} });
-  const orm = createOrm({ url, pool, poolWaitMs: 2_000, applicationName: 'test' }, entities);
+  const poolWaitMs = 2_000;
+  const orm = createOrm({ url, pool, poolWaitMs, applicationName: 'test' }, entities);
   const logged: string[] = [];
   const log = createLog('debug', { write: (line: string) => void logged.push(line) });
   let shifted = 0;
   const deps = { corsOrigins: [], trustedProxies: [], ...options, orm, keys, log, jwt: JWT, instance: 'test' };
   const server = build({
     ...deps,
+    databasePool: pool,
+    poolWaitMs,
     passwords: createPasswordHasher(),
     ready: () => checkReadiness(orm),
     shiftMs: () => shifted,

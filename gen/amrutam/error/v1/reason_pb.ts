@@ -60,7 +60,7 @@ export const Reason = {
 
   /**
    * UNAUTHENTICATED: no access token where one is needed, or one that is not ours: wrong signature, issuer, audience,
-   * type or form. Sample: "Authorization: Bearer eyJhbGciOiJub25lIn0…". Log in again.
+   * type or form; or the account is gone or has another role by now. Sample: "Authorization: Bearer eyJhbGciOiJub25lIn0…". Log in again.
    *
    * @generated from enum value: REASON_TOKEN_INVALID = 10;
    */
