@@ -5,13 +5,21 @@ import { createGate } from './gate.ts';
 /** Connections that may cancel statements at once, beside the pool; more wait for a second, then the statement runs on to its time-out. */
 const cancelling = createGate(2, 1_000, 'OVERLOADED');
 
+/** Milliseconds to connect, and again for the answer: a silent database must not keep the statement's own connection waiting for this one. */
+const PATIENCE_MS = 2_000;
+
 /** The connection by which kysely cancels a statement whose caller has gone. A flood of callers who go away opens no flood of connections. */
 export class CancelClient implements PostgresClient {
   private readonly client: pg.Client;
   private leave = () => {};
 
   constructor(options: pg.ClientConfig) {
-    this.client = new pg.Client({ ...options, application_name: 'amrutam cancel', connectionTimeoutMillis: 1_000 });
+    this.client = new pg.Client({
+      ...options,
+      application_name: 'amrutam cancel',
+      connectionTimeoutMillis: PATIENCE_MS,
+      query_timeout: PATIENCE_MS,
+    });
     this.client.on('error', () => {});
   }
 

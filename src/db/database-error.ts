@@ -32,6 +32,12 @@ export function isViolation(error: unknown): boolean {
   return (code === '23505' || code === '23P01') && Object.hasOwn(CONSTRAINTS, constraint ?? '');
 }
 
+/** Whether the connection is of no more use: it is broken, or its server is going or became read-only. */
+export function isGone(error: unknown): boolean {
+  const { code = '', message = '' } = (error ?? {}) as DriverError;
+  return GONE.test(code) || SOCKET.test(code) || SOCKET_TEXT.test(message);
+}
+
 /** Whether COMMIT was refused for certain; anything else that breaks it leaves the outcome unknown. */
 export function isDefinite(error: unknown): boolean {
   const { code } = (error ?? {}) as DriverError;
@@ -53,8 +59,7 @@ export function toFault(error: unknown): unknown {
   if (violated && isViolation(error)) return new Fault(violated[0], violated[1], { cause: error });
   if (message.includes('timeout exceeded when trying to connect'))
     return fault('OVERLOADED', 'no database connection became free in time', error);
-  if (GONE.test(code) || SOCKET.test(code) || SOCKET_TEXT.test(message))
-    return fault('DATABASE_DOWN', 'the database does not answer', error);
+  if (isGone(error)) return fault('DATABASE_DOWN', 'the database does not answer', error);
   if (code === '55P03') {
     return where.includes('idempotency')
       ? fault('IN_PROGRESS', 'the same request is still running', error)

@@ -4,6 +4,8 @@ import { PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
 import { CancelClient } from './cancel-client.ts';
+import { createPool, knock, type PoolOptions } from './pool.ts';
+import { createPresence, type Presence } from './presence.ts';
 import { forkFor, row } from './statement.ts';
 
 /** How to reach PostgreSQL, and how long to wait for it. */
@@ -21,8 +23,16 @@ export interface DatabaseOptions {
   readonly patient?: boolean;
 }
 
-/** Milliseconds, set for each connection when it starts: a stuck statement, lock or transaction ends by itself. */
-const TIMEOUTS = { lock_timeout: 2_000, statement_timeout: 5_000, idle_in_transaction_session_timeout: 5_000 };
+/**
+ * Milliseconds, set for each connection when it starts: a stuck statement, lock or transaction ends by itself, and so
+ * does the statement of a process that was killed or cut off.
+ */
+const TIMEOUTS = {
+  lock_timeout: 2_000,
+  statement_timeout: 5_000,
+  idle_in_transaction_session_timeout: 5_000,
+  client_connection_check_interval: 1_000,
+};
 /** None, whatever the role has: for migrations. */
 const PATIENT = { lock_timeout: 0, statement_timeout: 0, idle_in_transaction_session_timeout: 0 };
 /** How alike a name must be to what was searched for, from 0 to 1: forgives one wrong letter in five. */
@@ -35,6 +45,8 @@ types.setTypeParser(pg.types.builtins.INT8, Number);
 /** Makes the ORM; no connection is opened before the first statement. */
 export function createOrm(database: DatabaseOptions, entities: readonly EntitySchema[]): MikroORM {
   const warn = database.warn ?? (() => {});
+  const pool = poolOptions(database);
+  const presence = createPresence(() => knock(pool));
   const options: Options = {
     clientUrl: database.url,
     entities: [...entities],
@@ -43,26 +55,35 @@ export function createOrm(database: DatabaseOptions, entities: readonly EntitySc
     forceUtcTimezone: true,
     discovery: { warnWhenNoEntities: false },
     loggerFactory: () => quietLogger(warn),
-    driverOptions: new PostgresDialect({ pool: async () => createPool(database, warn), controlClient: CancelClient }),
+    driverOptions: new PostgresDialect({
+      pool: async () => createPool(pool, presence, warn),
+      controlClient: CancelClient,
+    }),
   };
-  return new MikroORM(options);
+  const orm = new MikroORM(options);
+  presences.set(orm, presence);
+  return orm;
 }
 
-function createPool(database: DatabaseOptions, warn: (message: string) => void): pg.Pool {
-  const pool = new pg.Pool({
-    connectionString: database.url,
-    max: database.pool,
+const presences = new WeakMap<MikroORM, Presence>();
+
+/** Resolves when there is a database as far as is known, asking it when that is doubtful; throws the driver's error else. */
+export async function databaseThere(orm: MikroORM): Promise<void> {
+  await presences.get(orm)?.check();
+}
+
+function poolOptions({ url, pool, poolWaitMs, applicationName, patient }: DatabaseOptions): PoolOptions {
+  return {
+    connectionString: url,
+    max: pool,
     idleTimeoutMillis: 30_000,
-    connectionTimeoutMillis: database.poolWaitMs,
-    application_name: database.applicationName,
+    connectionTimeoutMillis: poolWaitMs,
+    application_name: applicationName,
     keepAlive: true,
     types,
-    options: startUpOptions({ timezone: 'UTC', ...LIKENESS, ...(database.patient ? PATIENT : TIMEOUTS) }),
-  });
-  // Without listeners a connection that the server drops would end the process; its statement rejects on its own.
-  pool.on('connect', (client) => client.on('error', (error) => warn(`connection: ${error.message}`)));
-  pool.on('error', (error) => warn(`idle connection: ${error.message}`));
-  return pool;
+    options: startUpOptions({ timezone: 'UTC', ...LIKENESS, ...(patient ? PATIENT : TIMEOUTS) }),
+    statementMs: patient ? undefined : TIMEOUTS.statement_timeout,
+  };
 }
 
 /** The settings that a migration's connections start with. */

@@ -1,6 +1,6 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
-import { missingMigrations } from './migrate.ts';
+import { migrations } from '../../migrations/index.ts';
 import { forkFor, row } from './statement.ts';
 
 /** Whether calls can be answered, and what stands in the way. */
@@ -15,24 +15,29 @@ export interface Readiness {
 const TOO_SLOW_MS = 2_000;
 const FEWEST_MONTHS = 3;
 
-/** Asks the database: it answers, every migration this build knows is there, and the audit log has room for months. */
+/** Asks the database, in one round trip: it answers, every migration this build knows is there, and the audit log has room for months. */
 export async function checkReadiness(orm: MikroORM): Promise<Readiness> {
   try {
-    const em = forkFor(orm, AbortSignal.timeout(TOO_SLOW_MS));
-    const missing = await missingMigrations(em);
-    if (missing.length)
-      return { ready: false, reasons: [`migrations are missing: ${missing.join(', ')}`], warnings: [] };
-    const audit = await row<{ room: boolean }>(
-      em,
-      sql`SELECT to_regclass('audit_event_' || to_char(now() AT TIME ZONE 'UTC' + make_interval(months => ${FEWEST_MONTHS}), 'YYYY_MM')) IS NOT NULL AS room`,
+    const found = await row<{ applied: string[]; room: boolean }>(
+      forkFor(orm, AbortSignal.timeout(TOO_SLOW_MS)),
+      sql`SELECT ARRAY(SELECT name FROM mikro_orm_migrations) AS applied,
+            to_regclass('audit_event_' || to_char(now() AT TIME ZONE 'UTC' + make_interval(months => ${FEWEST_MONTHS}), 'YYYY_MM')) IS NOT NULL AS room`,
     );
-    const warnings = audit?.room
-      ? []
-      : [`the audit log has partitions for less than ${FEWEST_MONTHS} months: run npm run migrate`];
-    return { ready: true, reasons: [], warnings };
-  } catch {
-    return { ready: false, reasons: ['the database does not answer'], warnings: [] };
+    const missing = migrations.map(({ name }) => name).filter((name) => !found?.applied.includes(name));
+    if (missing.length) return notReady(`migrations are missing: ${missing.join(', ')}`);
+    return { ready: true, reasons: [], warnings: found?.room ? [] : [FEW_PARTITIONS] };
+  } catch (error) {
+    return notReady(
+      (error as { code?: string }).code === NO_TABLE ? 'it was never migrated' : 'the database does not answer',
+    );
   }
+}
+
+const NO_TABLE = '42P01';
+const FEW_PARTITIONS = `the audit log has partitions for less than ${FEWEST_MONTHS} months: run npm run migrate`;
+
+function notReady(reason: string): Readiness {
+  return { ready: false, reasons: [reason], warnings: [] };
 }
 
 /** Readiness asked of the database at most twice a second, however often it is asked for here. */

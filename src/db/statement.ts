@@ -1,10 +1,12 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { type AbortableQueryOptions, type RawBuilder, sql } from 'kysely';
+import { withPatience } from './patience.ts';
 
 /** A piece of SQL with its values bound apart. */
 export type Sql = RawBuilder<unknown>;
 
 const aborts = new WeakMap<EntityManager, AbortableQueryOptions>();
+const allowances = new WeakMap<EntityManager, number>();
 
 /** A fresh EntityManager, whose statements are cancelled in the database when `signal` aborts. */
 export function forkFor(orm: MikroORM, signal?: AbortSignal): EntityManager {
@@ -20,8 +22,16 @@ export function forkFor(orm: MikroORM, signal?: AbortSignal): EntityManager {
  * When the signal of `em` aborts, the statement is cancelled in the database too and the signal's reason is thrown.
  */
 export async function rows<T>(em: EntityManager, statement: Sql): Promise<T[]> {
-  const result = await (statement as RawBuilder<T>).execute(em.getKysely(), aborts.get(em));
+  const abort = aborts.get(em);
+  const patience = { signal: abort?.signal, statementMs: allowances.get(em) };
+  const result = await withPatience(patience, () => (statement as RawBuilder<T>).execute(em.getKysely(), abort));
   return result.rows;
+}
+
+/** Gives the statements that follow in the transaction of `em` this many milliseconds each, instead of 5,000. */
+export async function allowStatements(em: EntityManager, ms: number): Promise<void> {
+  await rows(em, sql`SELECT set_config('statement_timeout', ${String(ms)}, TRUE)`);
+  allowances.set(em, ms);
 }
 
 /** As `rows`, for statements that answer at most one row. */

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type EntityManager, IsolationLevel, type MikroORM } from '@mikro-orm/postgresql';
 import { Fault } from '../fault.ts';
 import { isDefinite, isRetryable, toFault } from './database-error.ts';
+import { withPatience } from './patience.ts';
 import { forkFor } from './statement.ts';
 
 /** Tries at a transaction that deadlocks. */
@@ -21,7 +22,7 @@ export async function inTransaction<T>(
 ): Promise<T> {
   signal.throwIfAborted();
   const em = forkFor(orm, signal);
-  await em.begin({ isolationLevel: IsolationLevel.READ_COMMITTED });
+  await withPatience({ signal }, () => em.begin({ isolationLevel: IsolationLevel.READ_COMMITTED }));
   let result: T;
   try {
     result = await work(em);

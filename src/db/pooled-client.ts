@@ -1,0 +1,62 @@
+import pg from 'pg';
+import { isGone } from './database-error.ts';
+import { patience } from './patience.ts';
+
+/** What a pool is told of its connections. */
+export interface Watch {
+  /** Milliseconds that the server gives a statement which doesn't say otherwise. */
+  readonly statementMs: number;
+  /** A statement has had no answer for a while. */
+  onLate(): void;
+  /** The server said that it is going or read-only, or has gone. */
+  onGone(error: unknown): void;
+}
+
+/** Milliseconds without an answer after which it is doubtful whether there is a database. */
+const LATE_MS = 2_500;
+/** Milliseconds for which an answer may be late after the server should have ended the statement by itself. */
+const MARGIN_MS = 2_000;
+/** Milliseconds that a statement whose caller has gone has to end by being cancelled. */
+const ABANDONED_MS = 3_000;
+
+/**
+ * Connections that don't wait for ever. The server's own time-outs say nothing when the server or the network is silent:
+ * one that owes an answer for longer than its statement may take is destroyed, COMMIT included, and so is one that owes
+ * it to nobody any more. One whose server is going or became read-only is closed at once, whatever its pool thinks.
+ */
+export function clientWatchedBy(watch: Watch) {
+  return class extends pg.Client {
+    override query(...asked: never[]): never {
+      const answer: unknown = super.query(...(asked as unknown as Parameters<pg.Client['query']>));
+      if (answer instanceof Promise) this.#bound(answer);
+      return answer as never;
+    }
+
+    #bound(answer: Promise<unknown>): void {
+      const { signal, statementMs = watch.statementMs } = patience();
+      const destroy = () => this.connection.stream.destroy(new Error(SILENT));
+      const timers = [setTimeout(() => watch.onLate(), LATE_MS), setTimeout(destroy, statementMs + MARGIN_MS)];
+      const abandon = () => timers.push(setTimeout(destroy, ABANDONED_MS));
+      signal?.addEventListener('abort', abandon, { once: true });
+      const settled = () => {
+        for (const timer of timers) clearTimeout(timer);
+        signal?.removeEventListener('abort', abandon);
+      };
+      answer.then(settled, (error: unknown) => {
+        settled();
+        if (!isGone(error)) return;
+        this.#close();
+        watch.onGone(error);
+      });
+    }
+
+    /** As ended by us, which keeps it out of the pool; not politely, because nobody may be there to answer. */
+    #close(): void {
+      this.end().catch(() => {});
+      this.connection.stream.destroy();
+    }
+  };
+}
+
+/** What a statement fails with whose connection was destroyed: Connection terminated, to those who read errors. */
+const SILENT = 'Connection terminated: the database has been silent for too long';
