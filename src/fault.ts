@@ -35,7 +35,11 @@ export class Fault extends Error {
   readonly options: FaultOptions;
 
   constructor(reason: Reason, message: string, options: FaultOptions = {}) {
+    const depth = Error.stackTraceLimit;
+    // A refusal is no bug: nobody reads where it was thrown, and a trace costs more than the rest of it.
+    Error.stackTraceLimit = 0;
     super(message, { cause: options.cause });
+    Error.stackTraceLimit = depth;
     this.reason = reason;
     this.options = options;
   }

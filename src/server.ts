@@ -31,6 +31,7 @@ import { requireLiveSession } from './rpc/live-session.ts';
 import { observe } from './rpc/observe.ts';
 import { limitRates, type RateLimit, type TakeTurn } from './rpc/rate-limit.ts';
 import { reflection } from './rpc/reflection.ts';
+import { shedLoad } from './rpc/shed-load.ts';
 import { translateErrors } from './rpc/translate.ts';
 import { validate } from './rpc/validate.ts';
 
@@ -48,6 +49,9 @@ const RATE_LIMITS: readonly RateLimit[] = [
 /** What the server is made of. */
 export interface ServerDeps {
   readonly orm: MikroORM;
+  /** Connections of `orm`, and milliseconds that a call waits for one. */
+  readonly databasePool: number;
+  readonly poolWaitMs: number;
   readonly keys: SigningKeys;
   readonly passwords: PasswordHasher;
   readonly log: Logger;
@@ -92,6 +96,7 @@ export function build(deps: ServerDeps): Server {
       observe(log),
       translateErrors(log),
       endPromptly(),
+      shedLoad({ full: units.full, except: open.map(({ service }) => service.typeName) }),
       authenticate((token) => tokens.verify(token)),
       authorize({
         publicServices: open.map(({ service }) => service.typeName),
@@ -117,9 +122,16 @@ export function build(deps: ServerDeps): Server {
 }
 
 /** The units of work of this process; for commands that serve nothing, too. */
-export function createUnits({ orm, instance, shiftMs }: Pick<ServerDeps, 'orm' | 'instance' | 'shiftMs'>): UnitsOfWork {
+export function createUnits({
+  orm,
+  databasePool,
+  poolWaitMs,
+  instance,
+  shiftMs,
+}: Pick<ServerDeps, 'orm' | 'databasePool' | 'poolWaitMs' | 'instance' | 'shiftMs'>): UnitsOfWork {
   return createUnitsOfWork({
     orm,
+    pool: { connections: databasePool, waitMs: poolWaitMs },
     codec: keptAnswers,
     recordEvent: recordEvent(instance),
     ...(shiftMs && { shiftMs }),

@@ -2,11 +2,18 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
 import { row, type Sql } from '../db/statement.ts';
 import { Fault } from '../fault.ts';
+import { SignInPlace } from './sign-in-place.entity.ts';
 import { normalEmail, User } from './user.entity.ts';
+import { placeOf } from './user-lock.ts';
 
-/** The account with this e-mail address, as it is now, unlocked. */
-export function findByEmail(em: EntityManager, email: string): Promise<User | undefined> {
-  return find(em, sql`email = ${normalEmail(email)}`);
+/** An account that somebody tries to sign in to from `clientAddress`, and what is known of that place; both unlocked. */
+export async function findTried(
+  em: EntityManager,
+  { email, clientAddress }: { email: string; clientAddress: string },
+): Promise<{ user: User | undefined; place: SignInPlace | undefined }> {
+  const user = await find(em, sql`email = ${normalEmail(email)}`);
+  const known = user && (await row<object>(em, placeOf(user.id, clientAddress)));
+  return { user, place: known && em.map(SignInPlace, known) };
 }
 
 /** The account with this id. Throws USER_NOT_FOUND. */

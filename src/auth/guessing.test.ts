@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
+import pg from 'pg';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import { query } from '../../test/support/calls.ts';
 import { type BothClients, clientsOf, outcomeOf } from '../../test/support/process-client.ts';
@@ -87,3 +89,39 @@ test('a refused log-in takes at least a quarter of a second, whether the account
   for (let i = 0; i < 5; i++) times.push(await timed(email));
   expect(Math.min(...times)).toBeGreaterThan(245);
 });
+
+test('a crowd that tries one account holds one connection: others are served', async () => {
+  const small = await startServer({ databaseUrl: server.url, pool: 2 });
+  const email = await account();
+  const locker = new pg.Client(server.url);
+  await locker.connect();
+  try {
+    await locker.query('BEGIN');
+    await locker.query('SELECT FROM app_user WHERE email = $1 FOR UPDATE', [email]);
+    const { auth, availability } = clientsOf(small).grpc;
+    const tries = Array.from({ length: 10 }, () =>
+      outcomeOf({}, (as) => auth.logIn({ email, password: PASSWORD }, as)),
+    );
+    await waitsForLock(email);
+    await sleep(700); // the other passwords are compared by now
+    const search = await outcomeOf({ timeoutMs: 1_500 }, (as) => availability.searchDoctors({}, as));
+    expect(search.reason).toBe('OK');
+    await locker.query('COMMIT');
+    expect((await Promise.all(tries)).filter(({ reason }) => reason === 'OK').length).toBeGreaterThan(0);
+  } finally {
+    await locker.end();
+    await small.stop();
+  }
+});
+
+/** Resolves when a log-in has come as far as the account's row. */
+async function waitsForLock(email: string): Promise<void> {
+  for (const deadline = Date.now() + 10_000; ; await sleep(20)) {
+    const [seen] = await query<{ n: number }>(
+      server,
+      sql`SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+    );
+    if (seen?.n) return;
+    if (Date.now() > deadline) throw new Error(`no log-in of ${email} waits`);
+  }
+}

@@ -128,6 +128,17 @@ test('who waits is served in the order of coming', async () => {
   expect(order).toEqual([0, 1, 2, 3, 4]);
 });
 
+test('who has been here before is served before strangers, and let in where they are too many', async () => {
+  const single = createPasswordHasher({ concurrency: 1, queueLimit: 2 });
+  const stored = await single.hash('x');
+  const order: string[] = [];
+  const strangers = [0, 1, 2].map((i) => single.hash('x').then(() => order.push(`stranger ${i}`)));
+  await expect(single.verify(stored, 'x')).rejects.toMatchObject({ reason: 'OVERLOADED' });
+  const known = single.verify(stored, 'x', { line: 'first' }).then(() => order.push('known'));
+  await Promise.all([...strangers, known]);
+  expect(order).toEqual(['stranger 0', 'known', 'stranger 1', 'stranger 2']);
+});
+
 test('a caller who goes away leaves the queue, and the place is free again', async () => {
   const small = createPasswordHasher({ concurrency: 1, queueLimit: 1 });
   const running = small.hash('a');

@@ -9,6 +9,13 @@ export interface PasswordVerdict {
   readonly stale: boolean;
 }
 
+/** How to wait where others are before. */
+export interface Waiting {
+  readonly signal?: AbortSignal | undefined;
+  /** `first`: in a line of its own, which is served before the other; for those who have been here before. */
+  readonly line?: 'first' | 'other';
+}
+
 /**
  * Passwords to argon2id strings, off the event loop. Every method throws OVERLOADED with `retryAfterMs` when too many
  * wait already, and the signal's reason when it aborts before the hashing has begun.
@@ -17,7 +24,7 @@ export interface PasswordHasher {
   /** `$argon2id$v=19$m=19456,t=2,p=1$<salt>$<tag>`, never the same twice. */
   hash(password: string, signal?: AbortSignal): Promise<string>;
   /** Compares with what `hash` once gave, whatever its parameters. Throws an Error when `stored` isn't such a string. */
-  verify(stored: string, password: string, signal?: AbortSignal): Promise<PasswordVerdict>;
+  verify(stored: string, password: string, waiting?: Waiting): Promise<PasswordVerdict>;
   /** Takes as long as `verify` and never agrees: for an e-mail address that nobody has. */
   verifyNothing(password: string, signal?: AbortSignal): Promise<PasswordVerdict>;
 }
@@ -43,26 +50,26 @@ const argon2Async = promisify(argon2);
 
 /**
  * A hasher that works on at most `concurrency` passwords at once (by default a core each, at most 3: libuv has 4 threads
- * and files, names and signatures need one) while at most `queueLimit` wait (by default 16 for each, a second or two).
+ * and files, names and signatures need one) while at most `queueLimit` wait in each line (by default 16 for each, a second or two).
  */
 export function createPasswordHasher(options: { concurrency?: number; queueLimit?: number } = {}): PasswordHasher {
   const concurrency = options.concurrency ?? Math.min(availableParallelism(), 3);
   const inTurn = createTurnstile(concurrency, options.queueLimit ?? 16 * concurrency);
   const decoy = phc({ ...TODAY, salt: randomBytes(SALT_BYTES), tag: randomBytes(TAG_BYTES) });
 
-  async function verify(stored: string, password: string, signal?: AbortSignal): Promise<PasswordVerdict> {
+  async function verify(stored: string, password: string, waiting: Waiting = {}): Promise<PasswordVerdict> {
     const expected = parsePhc(stored);
-    const tag = await inTurn(() => derive(password, expected, expected.tag.length), signal);
+    const tag = await inTurn(() => derive(password, expected, expected.tag.length), waiting);
     return { ok: timingSafeEqual(tag, expected.tag), stale: isStale(expected) };
   }
   return {
     verify,
     async hash(password, signal) {
       const salted = { ...TODAY, salt: randomBytes(SALT_BYTES) };
-      return phc({ ...salted, tag: await inTurn(() => derive(password, salted, TAG_BYTES), signal) });
+      return phc({ ...salted, tag: await inTurn(() => derive(password, salted, TAG_BYTES), { signal }) });
     },
     async verifyNothing(password, signal) {
-      await verify(decoy, password, signal);
+      await verify(decoy, password, { signal });
       return { ok: false, stale: false };
     },
   };
@@ -107,14 +114,14 @@ function base64(bytes: Buffer): string {
   return bytes.toString('base64').replaceAll('=', '');
 }
 
-type InTurn = <T>(work: () => Promise<T>, signal?: AbortSignal) => Promise<T>;
+type InTurn = <T>(work: () => Promise<T>, waiting: Waiting) => Promise<T>;
 
 function createTurnstile(atOnce: number, queueLimit: number): InTurn {
-  const waiting: (() => void)[] = [];
+  const lines = { first: [] as (() => void)[], other: [] as (() => void)[] };
   let inside = 0;
   let paceMs = 100;
 
-  function queue(signal?: AbortSignal): Promise<void> {
+  function queue(waiting: (() => void)[], signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = () => {
         waiting.splice(waiting.indexOf(admit), 1);
@@ -129,15 +136,16 @@ function createTurnstile(atOnce: number, queueLimit: number): InTurn {
     });
   }
   function overloaded(): Fault {
-    const retryAfterMs = Math.ceil((paceMs * (waiting.length + atOnce)) / atOnce);
+    const waiting = lines.first.length + lines.other.length;
+    const retryAfterMs = Math.ceil((paceMs * (waiting + atOnce)) / atOnce);
     return new Fault('OVERLOADED', 'too many passwords are being checked', { retryAfterMs });
   }
-  return async (work, signal) => {
+  return async (work, { signal, line = 'other' }) => {
     signal?.throwIfAborted();
     if (inside < atOnce) inside += 1;
-    else if (waiting.length >= queueLimit) throw overloaded();
+    else if (lines[line].length >= queueLimit) throw overloaded();
     // Whoever leaves hands the place over, so `inside` stays.
-    else await queue(signal);
+    else await queue(lines[line], signal);
     const startedAt = performance.now();
     try {
       signal?.throwIfAborted();
@@ -145,7 +153,7 @@ function createTurnstile(atOnce: number, queueLimit: number): InTurn {
       paceMs += (performance.now() - startedAt - paceMs) / 8;
       return result;
     } finally {
-      const next = waiting.shift();
+      const next = lines.first.shift() ?? lines.other.shift();
       if (next) next();
       else inside -= 1;
     }

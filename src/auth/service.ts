@@ -6,9 +6,10 @@ import { type Call, callerOf, callOf } from '../rpc/call.ts';
 import type { AccessTokens } from './access-token.ts';
 import { changePassword } from './change-password.ts';
 import { refuseCommonPassword } from './common-password.ts';
+import { createComparison } from './compare-password.ts';
 import { endSession } from './end-sessions.ts';
 import { refuseEvenly } from './even-refusal.ts';
-import { findByEmail, getUser } from './find-account.ts';
+import { getUser } from './find-account.ts';
 import { listSessions } from './list-sessions.ts';
 import type { LiveSessions } from './live-sessions.ts';
 import { logIn } from './log-in.ts';
@@ -19,6 +20,7 @@ import { type Enrol, signUp } from './sign-up.ts';
 import type { SignedIn } from './signed-in.ts';
 import { checkTimeZone } from './time-zone.ts';
 import { updateCurrentUser } from './update-current-user.ts';
+import { normalEmail } from './user.entity.ts';
 
 export interface AuthDeps {
   readonly units: UnitsOfWork;
@@ -28,9 +30,6 @@ export interface AuthDeps {
   readonly enrol: Enrol;
 }
 
-/** An account that nobody has: a log-in with an unknown address takes the same way as one with a wrong password. */
-const NOBODY = '00000000-0000-7000-8000-000000000000';
-
 /** The handlers of amrutam.auth.v1.AuthService. */
 export function authService({ units, passwords, tokens, sessions, enrol }: AuthDeps): ServiceImpl<typeof AuthService> {
   const session = async (signedIn: SignedIn) => {
@@ -38,6 +37,7 @@ export function authService({ units, passwords, tokens, sessions, enrol }: AuthD
     const access = await tokens.issue({ userId: user.id, sessionId: session.id, role: user.role });
     return { session: sessionMessage(signedIn, access) };
   };
+  const compared = createComparison(units, passwords);
   return {
     async signUp({ email, password, displayName, role, timeZone }, ctx) {
       refuseCommonPassword('password', password, { email, displayName });
@@ -54,17 +54,10 @@ export function authService({ units, passwords, tokens, sessions, enrol }: AuthD
     },
     logIn: ({ email, password }, ctx) =>
       refuseEvenly(ctx.signal, async () => {
-        const known = await units.read(ctx.signal, (em) => findByEmail(em, email));
-        const verdict = known
-          ? await passwords.verify(known.passwordHash, password, ctx.signal)
-          : await passwords.verifyNothing(password, ctx.signal);
-        const credentials = {
-          userId: known?.id ?? NOBODY,
-          passwordHash: known?.passwordHash ?? '',
-          matches: verdict.ok,
-          rehashed: verdict.ok && verdict.stale ? await passwords.hash(password, ctx.signal) : undefined,
-        };
-        return session(await units.write(anonymous(ctx), (work) => logIn(work, credentials)));
+        const credentials = await compared({ email, password, clientAddress: callOf(ctx).clientAddress }, ctx.signal);
+        return session(
+          await units.write(anonymous(ctx), (work) => logIn(work, credentials), `LogIn ${normalEmail(email)}`),
+        );
       }),
     async refreshSession({ refreshToken }, ctx) {
       return session(await units.write(anonymous(ctx), (work) => refreshSession(work, refreshToken)));
@@ -102,7 +95,7 @@ export function authService({ units, passwords, tokens, sessions, enrol }: AuthD
       const { userId, sessionId } = callerOf(ctx);
       const user = await units.read(ctx.signal, (em) => getUser(em, userId));
       refuseCommonPassword('new_password', newPassword, user);
-      const verdict = await passwords.verify(user.passwordHash, currentPassword, ctx.signal);
+      const verdict = await passwords.verify(user.passwordHash, currentPassword, { signal: ctx.signal, line: 'first' });
       const newHash = verdict.ok ? await passwords.hash(newPassword, ctx.signal) : '';
       const change = { userId, sessionId, passwordHash: user.passwordHash, matches: verdict.ok, newHash };
       await units.write(callOf(ctx), (work) => changePassword(work, change));

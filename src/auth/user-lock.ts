@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import type { Sql } from '../db/statement.ts';
 import { type Lock, lockRows } from '../db/work.ts';
 import { networkOf } from '../network.ts';
 import { SignInPlace } from './sign-in-place.entity.ts';
@@ -11,10 +12,10 @@ export function userLock(userId: string): Lock<User> {
 
 /** The lock on what is known of tries at one account's password from where the call comes from. After that on the account. */
 export function placeLock(userId: string, clientAddress: string): Lock<SignInPlace> {
-  const network = networkOf(clientAddress);
-  return lockRows(
-    SignInPlace,
-    (held) =>
-      sql`SELECT * FROM sign_in_place WHERE user_id = ${userId} AND network = ${network} AND ${held} FOR NO KEY UPDATE`,
-  );
+  return lockRows(SignInPlace, (held) => sql`${placeOf(userId, clientAddress)} AND ${held} FOR NO KEY UPDATE`);
+}
+
+/** What is known of tries at an account's password from the network of `clientAddress`: at most one row. */
+export function placeOf(userId: string, clientAddress: string): Sql {
+  return sql`SELECT * FROM sign_in_place WHERE user_id = ${userId} AND network = ${networkOf(clientAddress)}`;
 }

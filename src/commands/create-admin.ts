@@ -25,7 +25,7 @@ await command(async () => {
   const database = await openDatabase(config, { share: true });
   try {
     const { email, displayName, timeZone } = account;
-    const units = createUnits({ orm: database.orm, instance: config.instance });
+    const units = createUnits({ ...config, orm: database.orm });
     await units.write(serverCall('CreateAdministrator'), (work) =>
       makeAccount(work, { email, displayName, timeZone, passwordHash, role: 'ADMINISTRATOR' }),
     );

@@ -10,7 +10,7 @@ await command(async () => {
   const config = readConfig({ serving: false });
   const database = await openDatabase(config, { share: true });
   try {
-    const units = createUnits({ orm: database.orm, instance: config.instance });
+    const units = createUnits({ ...config, orm: database.orm });
     if (!(await seedDemoClinic(units, createPasswordHasher(), config.demoPassword))) {
       throw new Error(
         'The database holds accounts already: nothing was changed. The demonstration clinic is only for an empty one.',

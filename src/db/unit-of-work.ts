@@ -1,19 +1,21 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import type { Call, Caller } from '../caller.ts';
 import type { Fault } from '../fault.ts';
 import { attemptOnce } from './attempt-once.ts';
 import { attemptWrite } from './attempt-write.ts';
-import { createGate } from './gate.ts';
+import { createGate, type Gate } from './gate.ts';
+import { createLine } from './line.ts';
+import { databaseThere } from './orm.ts';
 import { recordDenial } from './record-denial.ts';
-import { forkFor, rows, type Sql } from './statement.ts';
+import { allowStatements, forkFor, type Sql } from './statement.ts';
 import { inTransaction, retrying, translated } from './transaction.ts';
 import type { Subject, Work } from './work.ts';
 
-/** Calls of one instance that may hold a connection for the same slot, for the same caller, for the same request. */
-const LIMITS = { slot: 4, caller: 4, request: 1 };
+/** Calls of one instance that may hold a connection for the same slot, for the same caller, the same request, the same
+ * account that isn't signed in; and for reports. */
+const LIMITS = { slot: 2, caller: 4, request: 1, account: 1, report: 4 };
 /** Milliseconds that the others wait in memory. A crowd on a slot gets its answers within the 5 s of the default deadline. */
-const WAIT_MS = { slot: 4_000, caller: 4_000, request: 2_000 };
+const WAIT_MS = { slot: 4_000, caller: 4_000, request: 2_000, account: 4_000, report: 4_000 };
 
 /** One line of the audit trail, as a unit of work knows it. */
 export interface AuditRecord {
@@ -56,21 +58,26 @@ export interface UnitsOfWorkOptions {
   readonly codec: AnswerCodec;
   /** The INSERT of one line of the audit trail, under the condition `won`. */
   readonly recordEvent: (record: AuditRecord, won: Sql) => Sql;
+  /** Connections of the pool, and milliseconds that a unit of work waits for one. */
+  readonly pool: { readonly connections: number; readonly waitMs: number };
   /** Milliseconds added to the database's time; for tests. */
   readonly shiftMs?: () => number;
 }
 
 /** The only way to the database: each opens a fresh identity map, and at most one transaction at a time on one connection. */
 export interface UnitsOfWork {
+  /** Whether so much waits that who comes now should rather come again later. */
+  full(): boolean;
   /** Reads, each statement for itself. `now` is this process' time, good enough to list, never to decide. */
   read<T>(signal: AbortSignal, work: (em: EntityManager, now: Date) => Promise<T>): Promise<T>;
   /** Reads that may take long, in one transaction: 25 s a statement instead of 5, and still the caller's deadline. */
   report<T>(signal: AbortSignal, work: (em: EntityManager) => Promise<T>): Promise<T>;
   /**
    * One transaction for a change without a request_id. A verb that throws a Fault refuses and keeps nothing; one that
-   * returns a Fault refuses and keeps its changes. Both are put on record when `about` was told a subject.
+   * returns a Fault refuses and keeps its changes. Both are put on record when `about` was told a subject. Of calls without a
+   * caller those about one `account` come one after the other: a crowd of them would wait for its row on a connection each.
    */
-  write<T>(call: Call, work: (work: Work) => Promise<T | Fault>): Promise<T>;
+  write<T>(call: Call, work: (work: Work) => Promise<T | Fault>, account?: string): Promise<T>;
   /** Puts a denial on record that was given before any unit of work began. */
   recordDenial(call: Call, denial: Fault): Promise<void>;
   /**
@@ -91,35 +98,71 @@ export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
   const gates = {
     request: createGate(LIMITS.request, WAIT_MS.request, 'IN_PROGRESS'),
     caller: createGate(LIMITS.caller, WAIT_MS.caller, 'CONTENTION'),
+    account: createGate(LIMITS.account, WAIT_MS.account, 'CONTENTION'),
     slot: createGate(LIMITS.slot, WAIT_MS.slot, 'CONTENTION'),
+    report: createGate(LIMITS.report, WAIT_MS.report, 'OVERLOADED'),
   };
+  const line = createLine(options.pool);
+  const there = (signal: AbortSignal) => translated(signal, () => databaseThere(options.orm));
+  /** A place in the line. Who waited in vain because the database has gone is told that. */
+  async function enterLine(signal: AbortSignal): Promise<() => void> {
+    await there(signal);
+    try {
+      return await line.enter(signal);
+    } catch (refused) {
+      await there(signal);
+      throw refused;
+    }
+  }
+  /** Works behind all those gates, and leaves them whatever happens. The line comes last: who waits at a gate takes no place in it. */
+  async function through<T>(ways: readonly Way[], signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const leave: (() => void)[] = [];
+    try {
+      for (const [gate, key] of ways) leave.push(await gate.enter(key, signal));
+      leave.push(await enterLine(signal));
+      return await work();
+    } finally {
+      for (const out of leave.reverse()) out();
+    }
+  }
   return {
+    full: line.full,
     async read(signal, work) {
-      return translated(signal, () => work(forkFor(options.orm, signal), new Date(Date.now() + shiftMs())));
+      const now = () => new Date(Date.now() + shiftMs());
+      return through([], signal, () => translated(signal, () => work(forkFor(options.orm, signal), now())));
     },
     async report(signal, work) {
       const slowly = async (em: EntityManager) => {
-        await rows(em, sql`SELECT set_config('statement_timeout', '25000', TRUE)`);
+        await allowStatements(em, 25_000);
         return work(em);
       };
-      return translated(signal, () => inTransaction(options.orm, signal, slowly));
+      return through([[gates.report, '']], signal, () =>
+        translated(signal, () => inTransaction(options.orm, signal, slowly)),
+      );
     },
-    async write(call, work) {
-      return retrying(call.signal, () => attemptWrite(options, call, work));
+    async write(call, work, account) {
+      const ways: Way[] = account === undefined ? [] : [[gates.account, account]];
+      if (call.caller) ways.push([gates.caller, call.caller.userId]);
+      return through(ways, call.signal, () => retrying(call.signal, () => attemptWrite(options, call, work)));
     },
-    recordDenial: (call, denial) => translated(call.signal, () => recordDenial(options, { call, subject: {}, denial })),
+    async recordDenial(call, denial) {
+      await through([], call.signal, () =>
+        translated(call.signal, () => recordDenial(options, { call, subject: {}, denial })),
+      );
+    },
     async once(call, request, work, encode) {
       const caller = call.caller as Caller;
-      const attempt = () => attemptOnce(options, { call, request, work, encode });
-      const leave: (() => void)[] = [];
-      try {
-        leave.push(await gates.request.enter(`${caller.userId} ${call.method} ${request.requestId}`, call.signal));
-        leave.push(await gates.caller.enter(caller.userId, call.signal));
-        if (request.slotId) leave.push(await gates.slot.enter(request.slotId, call.signal));
-        return await retrying(call.signal, attempt);
-      } finally {
-        for (const out of leave.reverse()) out();
-      }
+      const ways: Way[] = [
+        [gates.request, `${caller.userId} ${call.method} ${request.requestId}`],
+        [gates.caller, caller.userId],
+      ];
+      if (request.slotId) ways.push([gates.slot, request.slotId]);
+      return through(ways, call.signal, () =>
+        retrying(call.signal, () => attemptOnce(options, { call, request, work, encode })),
+      );
     },
   };
 }
+
+/** A gate, and for whom to enter it. */
+type Way = readonly [gate: Gate, key: string];

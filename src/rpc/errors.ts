@@ -126,7 +126,11 @@ function internal(cause: unknown): ConnectError {
 
 function answerOf(fault: Fault): ConnectError {
   const details = detailsOf(fault);
-  return asAnswer(new ConnectError(fault.message.toWellFormed(), CODE[fault.reason], undefined, details));
+  const depth = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  const error = new ConnectError(fault.message.toWellFormed(), CODE[fault.reason], undefined, details);
+  Error.stackTraceLimit = depth;
+  return asAnswer(error);
 }
 
 function detailsOf(fault: Fault): Detail[] {
