@@ -52,7 +52,7 @@ async function main(config: Config): Promise<void> {
     unwatch();
     endUpkeep();
     server.setServing(false);
-    await sleep(config.drainDelayMs);
+    if (config.drainDelayMs > 0) await retire(server, config.drainDelayMs);
     await Promise.all([server.grpc.close(GRACE_MS), server.http.close(GRACE_MS)]);
     keys.close();
     if (redis) closeRedis(redis);
@@ -122,6 +122,12 @@ function watchHealth(server: Server, ready: () => Promise<Readiness>, log: Logge
     stopped = true;
     clearTimeout(timer);
   };
+}
+
+/** Serves everybody for `ms` more, while balancers learn from the health that this instance goes. */
+async function retire({ grpc, http }: Server, ms: number): Promise<void> {
+  for (const listener of [grpc, http]) listener.retire();
+  await sleep(ms);
 }
 
 /** SIGTERM and SIGINT drain and exit 0; a second one exits at once. What should never happen drains too, and exits 1. */

@@ -44,7 +44,7 @@ interface Row {
 
 /** Refusals that no call from outside provokes here, and where they are shown instead. */
 const ELSEWHERE: Partial<Record<Reason, string>> = {
-  DRAINING: 'an instance that is stopping takes no new connection; the listeners have tests of their own',
+  DRAINING: 'for streams, and for calls that come too late to an instance that stops: drain.test.ts, closing.test.ts',
 };
 
 let server: TestServer;
@@ -510,8 +510,8 @@ describe.each(CALLABLES.map((one) => ({ name: one.method.name, ...one })))('$nam
 
   test('in a form that it does not take is refused', async () => {
     const form = (type: string) => post(method, { body: '{}', type, headers: headers() });
-    expect(await form('text/plain')).toEqual([415, 'unknown', undefined]);
-    expect(await form('application/grpc')).toEqual([415, 'unknown', undefined]);
+    expect(await form('text/plain')).toEqual([415, 'invalid_argument', 'MESSAGE_MALFORMED']);
+    expect(await form('application/grpc')).toEqual([415, 'invalid_argument', 'MESSAGE_MALFORMED']);
     const got = await fetch(`${urlOf(method)}?encoding=json&message=%7B`, { headers: headers() });
     expect(got.status).toBe(isSideEffectFree(method) ? 400 : 405);
     clean(await got.text());

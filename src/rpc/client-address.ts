@@ -8,19 +8,24 @@ export type ClientAddress = (peer: string, forwardedFor: string | null) => strin
  * rightmost address that is not one of them. Throws on what is neither an address nor a range.
  */
 export function clientAddress(trusted: readonly string[]): ClientAddress {
-  const proxies = blockListOf(trusted);
-  const isProxy = (address: string) => proxies.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+  const isProxy = isTrusted(trusted);
   return (peer, forwardedFor) => {
-    let nearest = bare(peer) ?? '';
+    let nearest = bareAddress(peer) ?? '';
     if (forwardedFor === null || nearest === '') return nearest;
     const hops = forwardedFor.split(',');
     while (isProxy(nearest)) {
-      const further = bare(hops.pop()?.trim() ?? '');
+      const further = bareAddress(hops.pop()?.trim() ?? '');
       if (!further) break;
       nearest = further;
     }
     return nearest;
   };
+}
+
+/** Tells whether an address, as bareAddress has it, is one of `trusted`. Throws as clientAddress does. */
+export function isTrusted(trusted: readonly string[]): (address: string) => boolean {
+  const proxies = blockListOf(trusted);
+  return (address) => proxies.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 }
 
 function blockListOf(ranges: readonly string[]): BlockList {
@@ -36,7 +41,7 @@ function blockListOf(ranges: readonly string[]): BlockList {
 }
 
 /** An address without port, brackets and zone, IPv4 in its own form; undefined when it is none. */
-function bare(text: string): string | undefined {
+export function bareAddress(text: string): string | undefined {
   const [, bracketed] = /^\[([^\]]+)\](?::\d+)?$/.exec(text) ?? [];
   const [, dotted] = /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(text) ?? [];
   const address = (bracketed ?? dotted ?? text).replace(/%.*$/, '').replace(/^::ffff:(?=\d+\.)/i, '');

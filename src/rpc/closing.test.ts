@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import http from 'node:http';
+import http2 from 'node:http2';
 import net from 'node:net';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import * as grpc from '@grpc/grpc-js';
@@ -7,6 +9,7 @@ import { AvailabilityService } from '../../gen/amrutam/availability/v1/availabil
 import { ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '../../gen/health/v1/health_pb.ts';
 import { grpcListener } from './grpc-listener.ts';
+import { LINGER_MS } from './listener.ts';
 import { type Listeners, listeners, transports } from './listeners.fixture.ts';
 
 const ID = '0192f0c4-7e5a-7b3c-8d2e-1f2a3b4c5d6e';
@@ -98,35 +101,106 @@ describe.each(['gRPC', 'gRPC-Web', 'Connect JSON', 'gRPC, TLS', 'Connect, TLS'])
   });
 });
 
-test('a new call over an open connection is refused: with DRAINING over HTTP/1, by the protocol over HTTP/2', async () => {
-  const clients = await serve(400);
-  const held = [
-    createClient(AvailabilityService, clients['gRPC, grpc-js client'] as never).getSlot({ slotId: ID }),
-    createClient(AvailabilityService, clients['Connect, TLS'] as never).getSlot({ slotId: ID }),
-  ];
+/** A connection on which a request has begun, and a way to send its rest. */
+async function halfAsked() {
   const socket = net.connect(served.http, '127.0.0.1');
-  const request = (body: string) =>
-    `POST /amrutam.availability.v1.AvailabilityService/GetSlot HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
   const body = JSON.stringify({ slotId: ID });
-  let answers = '';
+  const head = `POST /amrutam.availability.v1.AvailabilityService/GetSlot HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+  let answer = '';
   socket.on('data', (bytes) => {
-    answers += bytes;
+    answer += bytes;
   });
-  const [head, tail] = [request(body).slice(0, 40), request(body).slice(40)];
-  // A connection on which a request has begun is not an idle one.
-  socket.write(head);
-  await inFlight(held.length);
+  socket.write(head.slice(0, 40));
+  await wait(50);
+  return async () => {
+    socket.write(head.slice(40) + body);
+    await once(socket, 'close');
+    return answer;
+  };
+}
+
+test('a call that comes after the close is served at first, on its last connection, and refused as DRAINING later', async () => {
+  const clients = await serve(1_500);
+  const [soon, late] = [await halfAsked(), await halfAsked()];
+  const held = createClient(AvailabilityService, clients['gRPC, grpc-js client'] as never).getSlot({ slotId: ID });
+  await inFlight(1);
+  const closed = served.close(5_000);
+  const answered = soon();
+  await wait(LINGER_MS + 200);
+  const refused = await late();
+  expect(refused).toMatch(/^HTTP\/1.1 503 .*connection: close.*"DRAINING"/is);
+  expect(refused).toContain('google.rpc.RetryInfo');
+  expect(await answered).toMatch(/^HTTP\/1.1 200 .*connection: close/is);
+  await Promise.all([held, closed]);
+});
+
+test('a gRPC call that the listener has begun to take is served; one sent after the close is refused by the protocol', async () => {
+  const clients = await serve(400);
+  const connection = http2.connect(`http://127.0.0.1:${served.grpc}`);
+  const path = '/amrutam.availability.v1.AvailabilityService/GetSlot';
+  const request = connection.request({
+    ':path': path,
+    ':method': 'POST',
+    'content-type': 'application/grpc',
+    te: 'trailers',
+  });
+  const trailers = once(request.resume(), 'trailers');
+  const other = createClient(AvailabilityService, clients['gRPC, grpc-js client'] as never);
+  const held = other.getSlot({ slotId: ID });
+  await inFlight(1);
   await wait(50);
   const closed = served.close(5_000);
-  const late = await createClient(AvailabilityService, clients['gRPC, grpc-js client'] as never)
-    .getSlot({ slotId: ID })
-    .catch(ConnectError.from);
-  expect(late).toMatchObject({ code: Code.Unavailable });
-  socket.write(tail);
-  await once(socket, 'close');
-  expect(answers).toMatch(/^HTTP\/1.1 503 .*connection: close.*"DRAINING"/is);
-  await Promise.all([...held, closed]);
+  await wait(50);
+  request.end(Buffer.concat([Buffer.from([0, 0, 0, 0, 38, 10, 36]), Buffer.from(ID)]));
+  expect((await trailers)[0]).toMatchObject({ 'grpc-status': '0' });
+  expect(await other.getSlot({ slotId: ID }).catch(ConnectError.from)).toMatchObject({ code: Code.Unavailable });
+  await Promise.all([held, closed]);
 });
+
+test('HTTP/1 clients of a retired listener are served, and asked once to connect anew', async () => {
+  await serve(0);
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const ask = async () => {
+    const request = http.get({ port: served.http, path: '/livez', agent });
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+    await once(response.resume(), 'close');
+    return [response.statusCode, response.headers.connection];
+  };
+  expect(await ask()).toEqual([200, 'keep-alive']);
+  served.retire();
+  expect(await ask()).toEqual([200, 'close']);
+  expect(await ask()).toEqual([200, 'keep-alive']);
+  expect(await ask()).toEqual([200, 'keep-alive']);
+  agent.destroy();
+});
+
+test('keep-alive clients of every kind lose no call by a close: the last one on each connection is served', async () => {
+  for (let round = 0; round < 10; round++) {
+    const clients = await serve(2);
+    const callers = ['gRPC, grpc-js client', 'gRPC-Web', 'Connect JSON', 'Connect binary'].map((name) => {
+      const client = createClient(AvailabilityService, clients[name] as never);
+      return untilGone(() => client.getSlot({ slotId: ID }));
+    });
+    await Promise.all(callers.map(({ answered }) => answered));
+    await served.close(5_000);
+    for (const { message } of await Promise.all(callers.map(({ end }) => end)))
+      expect(message).toMatch(/ECONNREFUSED|No connection established/);
+  }
+});
+
+/** Calls one after the other until one fails: the first three answers, and the failure. */
+function untilGone(call: () => Promise<unknown>) {
+  const third = Promise.withResolvers<void>();
+  const run = async () => {
+    for (let answers = 0; ; answers++) {
+      if (answers === 3) third.resolve();
+      const failure = await call().then(() => undefined, ConnectError.from);
+      if (failure) return failure;
+    }
+  };
+  const end = run();
+  return { answered: Promise.race([third.promise, end]), end };
+}
 
 test('a hundred idle connections on each port do not hold the close up', async () => {
   await serve(0);

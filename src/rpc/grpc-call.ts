@@ -5,6 +5,7 @@ import type * as grpc from '@grpc/grpc-js';
 import { kPeerAddress } from './call.ts';
 import type { ClientAddress } from './client-address.ts';
 import { timeAllowed } from './deadline.ts';
+import type { Ending } from './ending.ts';
 import { cancelled, outOfTime, tooLarge } from './framework-error.ts';
 import { deadlineOf } from './grpc-intake.ts';
 import { headersOf } from './grpc-metadata.ts';
@@ -17,8 +18,7 @@ import { kRefusal } from './translate.ts';
 export interface GrpcScope {
   readonly limits: Limits;
   readonly addressOf: ClientAddress;
-  /** Aborts, with a Fault, when the listener begins to close. */
-  readonly draining: AbortSignal;
+  readonly end: Ending;
   readonly log: CallLog;
 }
 
@@ -57,12 +57,13 @@ export function grpcContext(call: Incoming, method: DescMethod, scope: GrpcScope
     responseHeader: new Headers(),
     responseTrailer: new Headers(),
     values,
-    ...lifeOf(timeAllowed(askedMs(call), method, scope.limits), method, scope.draining),
+    ...lifeOf(timeAllowed(askedMs(call), method, scope.limits), method, scope.end.closing),
   };
   values.set(kContext, context);
   values.set(kPeerAddress, scope.addressOf(call.getPeer(), requestHeader.get('x-forwarded-for')));
   if (headerSize(requestHeader) > scope.limits.headerBytes) values.set(kRefusal, tooLarge());
-  if (scope.draining.aborted) values.set(kRefusal, scope.draining.reason);
+  const refusing = method.methodKind === 'unary' ? scope.end.late : scope.end.closing;
+  if (refusing.aborted) values.set(kRefusal, refusing.reason);
   return context;
 }
 

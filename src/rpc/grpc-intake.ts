@@ -1,8 +1,10 @@
+import type { IncomingHttpHeaders } from 'node:http2';
 import { Code, ConnectError } from '@connectrpc/connect';
 import * as grpc from '@grpc/grpc-js';
 import type { Fault } from '../fault.ts';
 import { cancelled, malformed, outOfTime, tooLarge } from './framework-error.ts';
 import { isOurs } from './grpc-metadata.ts';
+import type { Limits } from './limits.ts';
 
 /** A call between its headers and its end, as far as grpc-js may want to end it by itself. */
 export interface Intake {
@@ -36,14 +38,32 @@ export function intakeOf(metadata: grpc.Metadata): Intake {
 }
 
 /**
- * grpc-js ends calls by itself: over the size limit, out of time, a broken frame or header. Those answers carry no reason
- * and pass no interceptor. This one sees each of them, and has the call refused by us instead.
+ * grpc-js would unpack gzip, any number of messages at once, each into a decompressor of its own. Nothing that is asked here
+ * is worth packing (64 KiB at most), so `headers` then name an encoding that it doesn't know: UNIMPLEMENTED.
  */
-export function watchIntake(refuse: ReadonlyMap<string, RefuseCall>): grpc.ServerInterceptor {
-  return ({ path }, call) => {
+export function takeNoCompression(headers: IncomingHttpHeaders): void {
+  const encoding = headers['grpc-encoding'];
+  if (encoding !== undefined && encoding !== 'identity') headers['grpc-encoding'] = 'not-taken';
+}
+
+/**
+ * grpc-js ends calls by itself: over the size limit, out of time, a broken frame or header. Those answers carry no reason
+ * and pass no interceptor. This one sees each of them, and has the call refused by us instead. A message that doesn't come
+ * in the time that its call has is refused too.
+ */
+export function watchIntake(refuse: ReadonlyMap<string, RefuseCall>, limits: Limits): grpc.ServerInterceptor {
+  return ({ path, requestStream, responseStream }, call) => {
     const intake: Intake = { refused: false };
+    const sendStatus = call.sendStatus.bind(call);
     const incoming = { metadata: new grpc.Metadata(), peer: call.getPeer() };
-    const send = call.sendStatus.bind(call);
+    const sendMetadata = call.sendMetadata.bind(call);
+    let begun = false;
+    call.sendMetadata = (metadata) => {
+      begun = true;
+      sendMetadata(acceptNoEncoding(metadata));
+    };
+    const send = (status: GrpcStatus) =>
+      sendStatus(begun ? status : { ...status, metadata: acceptNoEncoding(status.metadata ?? new grpc.Metadata()) });
     const end = (refusal: Fault | ConnectError) => {
       if (intake.refused) return;
       intake.refused = true;
@@ -58,21 +78,30 @@ export function watchIntake(refuse: ReadonlyMap<string, RefuseCall>): grpc.Serve
       else if (status.code === grpc.status.DEADLINE_EXCEEDED && deadlineOf(call) === Number.POSITIVE_INFINITY) return;
       else end(meaningOf(status));
     };
-    const begin = (metadata: grpc.Metadata) => {
-      incoming.metadata = metadata;
-      intakes.set(metadata, intake);
+    const hasDefault = !responseStream && deadlineOf(call) === Number.POSITIVE_INFINITY;
+    const messageMs = Math.min(hasDefault ? limits.defaultDeadlineMs : limits.bodyMs, limits.bodyMs);
+    let late: NodeJS.Timeout | undefined;
+    const listener: grpc.ServerListener = {
+      onReceiveMetadata: (metadata, proceed) => {
+        if (!requestStream) late = setTimeout(() => end(outOfTime()), messageMs).unref();
+        incoming.metadata = metadata;
+        intakes.set(metadata, intake);
+        proceed(metadata);
+      },
+      onReceiveHalfClose: (proceed) => {
+        clearTimeout(late);
+        proceed();
+      },
+      onCancel: () => clearTimeout(late),
     };
-    return new grpc.ServerInterceptingCall(call, { start: (next) => next(withMetadata(begin)) });
+    return new grpc.ServerInterceptingCall(call, { start: (next) => next(listener) });
   };
 }
 
-function withMetadata(see: (metadata: grpc.Metadata) => void): grpc.ServerListener {
-  return {
-    onReceiveMetadata: (metadata, proceed) => {
-      see(metadata);
-      proceed(metadata);
-    },
-  };
+/** Contradicts the header in which grpc-js invites clients to pack their messages. */
+function acceptNoEncoding(metadata: grpc.Metadata): grpc.Metadata {
+  metadata.set('grpc-accept-encoding', 'identity');
+  return metadata;
 }
 
 /**
@@ -91,6 +120,8 @@ function meaningOf({ code, details }: GrpcStatus): Fault | ConnectError {
     case grpc.status.DEADLINE_EXCEEDED:
       return outOfTime();
     case grpc.status.UNIMPLEMENTED:
+      if (/unsupported encoding/.test(details ?? ''))
+        return new ConnectError('requests are taken without compression only', Code.Unimplemented);
       // None, or two, where a unary method takes one.
       return /request message/.test(details ?? '')
         ? malformed()

@@ -8,8 +8,9 @@ import { asBuffer, headersOf, metadataOf } from './grpc-metadata.ts';
 export function grpcJsTransport(
   address: string,
   credentials = grpc.credentials.createInsecure(),
+  options: grpc.ChannelOptions = {},
 ): Transport & { close(): void } {
-  const client = new grpc.Client(address, credentials);
+  const client = new grpc.Client(address, credentials, options);
   return {
     unary: (method, signal, _timeoutMs, header, input) =>
       new Promise((resolve, reject) => {

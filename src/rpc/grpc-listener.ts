@@ -1,13 +1,19 @@
+import type { ServerHttp2Session } from 'node:http2';
 import net, { type Socket } from 'node:net';
 import { createServiceImplSpec, type MethodImplSpec } from '@connectrpc/connect';
 import * as grpc from '@grpc/grpc-js';
-import { Fault } from '../fault.ts';
 import { clientAddress } from './client-address.ts';
-import { type RefuseCall, watchIntake } from './grpc-intake.ts';
+import { connectionAge } from './connection-age.ts';
+import { type DoorOptions, limitConnections } from './connection-limit.ts';
+import { type Ending, ending } from './ending.ts';
+import { type RefuseCall, takeNoCompression, watchIntake } from './grpc-intake.ts';
 import { grpcMethod } from './grpc-method.ts';
+import { http2Options } from './http2-options.ts';
 import { LIMITS, type Limits } from './limits.ts';
-import { bind, closerOf, type Listener, type ListenerOptions, type TlsPair } from './listener.ts';
-import { guardPort, streamGuard } from './stream-guard.ts';
+import { bind, closerOf, doorOf, type Listener, type ListenerOptions, type TlsPair } from './listener.ts';
+import { resetBudget } from './reset-budget.ts';
+import { guardPort, type StreamGuard, streamGuard } from './stream-guard.ts';
+import { unreadBudget } from './unread-budget.ts';
 
 /**
  * Native gRPC on grpc-js: Connect's handlers and interceptors with three times the throughput of connect-node. The port
@@ -15,34 +21,45 @@ import { guardPort, streamGuard } from './stream-guard.ts';
  */
 export function grpcListener(options: ListenerOptions): Listener {
   const limits = { ...LIMITS, ...options.limits };
-  const draining = new AbortController();
-  const { server, connect } = serverOf(options, limits, draining.signal);
-  const ear = net.createServer(connect);
+  const end = ending();
+  const { server, connect } = serverOf(options, limits, end);
+  const ear = net.createServer((socket) => void (socket.destroyed || connect(socket)));
+  const door = doorOf(options, limits);
+  limitConnections(ear, door);
   const close = closerOf(ear);
   let port = 0;
   let unguard = () => {};
   return {
     listen: async (host, wanted) => {
       port = await bind(ear, host, wanted, options.log);
-      unguard = guardPort(() => port, streamGuard(options.routes, limits));
+      unguard = guardPort(() => port, guardOf(options, door));
       return port;
     },
+    retire: end.retire,
     close: async (graceMs) => {
-      draining.abort(new Fault('DRAINING', 'this instance is stopping'));
+      end.close();
       server.tryShutdown(() => {});
-      await close(graceMs);
+      // A TLS handshake may end only now, and grpc-js would not ask that connection to go.
+      const unask = guardPort(
+        () => port,
+        ({ session }) => session?.close(),
+      );
+      await close(graceMs, end.refuse);
+      unask();
       unguard();
     },
   };
 }
 
-function serverOf(options: ListenerOptions, limits: Limits, draining: AbortSignal) {
+function serverOf(options: ListenerOptions, limits: Limits, end: Ending) {
   // grpc-js writes header values that it can't read to standard error: a token might be among them.
   grpc.setLogVerbosity(grpc.logVerbosity.NONE);
   const refusals = new Map<string, RefuseCall>();
-  const interceptors = [watchIntake(refusals)];
+  const interceptors = [watchIntake(refusals, limits)];
   const server = new grpc.Server({ ...channelOptions(limits), interceptors });
-  const scope = { limits, addressOf: clientAddress(options.trustedProxies ?? []), draining, log: options.log };
+  // grpc-js passes none of these on; a test sees to it that they arrive.
+  Object.assign(Reflect.get(server, 'commonServerOptions') as object, http2Options(limits));
+  const scope = { limits, addressOf: clientAddress(options.trustedProxies ?? []), end, log: options.log };
   for (const { service, impl } of options.routes) {
     const specs = Object.values(createServiceImplSpec(service, impl).methods);
     const methods = specs.map((spec) => ({ spec, ...grpcMethod(spec, options.interceptors, scope) }));
@@ -56,15 +73,29 @@ function serverOf(options: ListenerOptions, limits: Limits, draining: AbortSigna
   return { server, connect: (socket: Socket) => injector.injectConnection(socket) };
 }
 
+function guardOf({ routes }: ListenerOptions, door: DoorOptions): StreamGuard {
+  const known = new Set(routes.flatMap(({ service }) => service.methods.map((m) => `/${m.parent.typeName}/${m.name}`)));
+  const guard = streamGuard(routes, {
+    ...door,
+    breakOff: resetBudget(door),
+    watchOutlet: unreadBudget(door.limits.unreadBytes, door.turnAway),
+  });
+  const age = connectionAge(door);
+  return (stream, headers) => {
+    guard(stream, headers);
+    if (stream.session) age(stream.session as ServerHttp2Session);
+    if (!headers['content-type']?.startsWith('application/grpc')) door.turnAway('another content type');
+    else if (!known.has(`${headers[':path']}`)) door.turnAway('no such method');
+    takeNoCompression(headers);
+  };
+}
+
 function channelOptions(limits: Limits): grpc.ServerOptions {
   return {
     'grpc.max_receive_message_length': limits.receiveBytes,
     // Ours is checked where it can be logged, before grpc-js sees the answer.
     'grpc.max_send_message_length': -1,
-    'grpc.max_concurrent_streams': limits.streams,
     'grpc.max_connection_idle_ms': limits.idleMs,
-    'grpc.max_connection_age_ms': limits.ageMs,
-    'grpc.max_connection_age_grace_ms': limits.longestDeadlineMs,
     'grpc.keepalive_time_ms': 60_000,
     'grpc.keepalive_timeout_ms': 20_000,
     'grpc.enable_channelz': 0,

@@ -1,3 +1,4 @@
+import type { DescMethod } from '@bufbuild/protobuf';
 import {
   Code,
   ConnectError,
@@ -10,26 +11,32 @@ import {
 } from '@connectrpc/connect';
 import type { UniversalHandler, UniversalServerRequest } from '@connectrpc/connect/protocol';
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from '@connectrpc/connect-node';
-import type { Fault } from '../fault.ts';
+import { Fault } from '../fault.ts';
+import { withinTime } from './body-deadline.ts';
 import { kPeerAddress } from './call.ts';
 import { type Chain, chainOf, refuseThrough } from './chain.ts';
 import { type ClientAddress, clientAddress } from './client-address.ts';
-import { cancelled, faultOfUnread, tooLarge } from './framework-error.ts';
+import type { Ending } from './ending.ts';
+import { cancelled, faultOfUnread, outOfTime, tooLarge } from './framework-error.ts';
 import { headerSize } from './header-size.ts';
 import { setDeadline } from './http-deadline.ts';
 import { askToLeave, cacheControl, type HttpRequest, type HttpResponse, sendJson, vary } from './http-headers.ts';
 import { pathOf, sendWrongMethod } from './http-pages.ts';
+import { sendRefusal } from './http-refusal.ts';
+import type { Leaves } from './leaving.ts';
 import type { Limits } from './limits.ts';
 import type { ListenerOptions } from './listener.ts';
 import { kRefusal } from './translate.ts';
+import type { TurnAway } from './turned-away.ts';
 
 /** Answers a request if it is an RPC; returns whether it is. */
 export type Calls = (req: HttpRequest, res: HttpResponse) => boolean;
 
 /** What the calls of one listener share. */
 export interface CallsOptions extends ListenerOptions {
-  /** Aborts, with a Fault, when the listener begins to close. */
-  readonly draining: AbortSignal;
+  readonly end: Ending;
+  readonly leaves: Leaves;
+  readonly turnAway: TurnAway;
 }
 
 /** How far a call has come. */
@@ -43,6 +50,9 @@ interface Progress {
 
 const kProgress = createContextKey<Progress>({ entered: false, answered: false }, { description: 'progress' });
 
+/** Set when the time of a call was up before its message was there. */
+const kLate = createContextKey<Fault | undefined>(undefined, { description: 'late' });
+
 /** Connect, gRPC-Web, and over TLS gRPC, on Node's HTTP servers. */
 export function calls(options: CallsOptions, limits: Limits): Calls {
   const handlers = handlersOf(options, limits);
@@ -50,11 +60,10 @@ export function calls(options: CallsOptions, limits: Limits): Calls {
   return (req, res) => {
     const handler = handlers.get(pathOf(req));
     if (!handler) return false;
-    const request = requestOf(req, res, addressOf);
-    setDeadline(request.header, handler.method, limits);
+    const request = inTime(requestOf(req, res, addressOf), handler.method, { res, limits });
     // HTTP/2 of Node takes more than it says it does.
     if (headerSize(request.header) > limits.headerBytes) request.contextValues?.set(kRefusal, tooLarge());
-    serve(handler, request, { req, res, draining: options.draining }).catch((err: unknown) => {
+    serve(handler, request, { ...options, req, res }).catch((err: unknown) => {
       // Nobody is left to answer.
       if (request.signal.aborted) return;
       options.log.error({ err }, 'a call could not be answered');
@@ -66,12 +75,12 @@ export function calls(options: CallsOptions, limits: Limits): Calls {
 }
 
 function handlersOf(options: CallsOptions, limits: Limits): Map<string, UniversalHandler> {
-  const { interceptors, draining, tls, routes } = options;
+  const { interceptors, end, tls, routes } = options;
   const refusing = chainOf(interceptors, () => Promise.reject(new Error('a refused call was let through')));
   const router = (shutdownSignal?: AbortSignal) =>
     createConnectRouter({
       interceptors: [notingProgress, ...interceptors],
-      requestGate: (context) => gate(context, refusing, draining),
+      requestGate: (context) => gate(context, refusing, end),
       readMaxBytes: limits.receiveBytes,
       writeMaxBytes: limits.sendBytes,
       acceptCompression: [],
@@ -79,7 +88,7 @@ function handlersOf(options: CallsOptions, limits: Limits): Map<string, Universa
       shutdownSignal,
     });
   // Unary calls may finish while the listener closes.
-  const [calls, streams] = [router(), router(draining)];
+  const [calls, streams] = [router(), router(end.closing)];
   for (const { service, impl } of routes) {
     for (const { kind, method, impl: handle } of Object.values(createServiceImplSpec(service, impl).methods)) {
       (kind === 'unary' ? calls : streams).rpc(method, handle);
@@ -89,8 +98,9 @@ function handlersOf(options: CallsOptions, limits: Limits): Map<string, Universa
 }
 
 /** Runs before connect reads the message: the place to refuse a call in the form its protocol asks for. */
-async function gate(context: HandlerContext, refusing: Chain, draining: AbortSignal): Promise<void> {
-  const { values } = context;
+async function gate(context: HandlerContext, refusing: Chain, end: Ending): Promise<void> {
+  const { values, method } = context;
+  const draining = method.methodKind === 'unary' ? end.late : end.closing;
   values.get(kProgress).context = context;
   const refusal = values.get(kRefusal) ?? (draining.aborted ? (draining.reason as Fault) : undefined);
   if (refusal) throw await refuseThrough(refusing, context, refusal);
@@ -104,7 +114,7 @@ const notingProgress: Interceptor = (next) => async (req) => {
   return res;
 };
 
-function requestOf(req: HttpRequest, res: HttpResponse, addressOf: ClientAddress): UniversalServerRequest {
+function requestOf(req: HttpRequest, res: HttpResponse, addressOf: ClientAddress) {
   const values = createContextValues().set(kProgress, { entered: false, answered: false });
   const request = universalRequestFromNodeRequest(req, res, undefined, values);
   values.set(kPeerAddress, addressOf(req.socket.remoteAddress ?? '', request.header.get('x-forwarded-for')));
@@ -112,21 +122,41 @@ function requestOf(req: HttpRequest, res: HttpResponse, addressOf: ClientAddress
   return { ...request, body: req.iterator({ destroyOnReturn: false }) };
 }
 
+/** A message that doesn't come in the time that its call has is refused; streams of messages may take theirs. */
+function inTime(
+  request: UniversalServerRequest & { readonly body: AsyncIterable<Uint8Array> },
+  method: DescMethod,
+  { res, limits }: { readonly res: HttpResponse; readonly limits: Limits },
+): UniversalServerRequest {
+  const allowed = setDeadline(request.header, method, limits);
+  if (/^(client|bidi)/.test(method.methodKind)) return request;
+  const late = () => {
+    const refusal = outOfTime();
+    request.contextValues?.set(kLate, refusal);
+    // Nobody waits for the rest.
+    if (!res.headersSent && res.req.httpVersionMajor === 1) res.setHeader('connection', 'close');
+    return refusal;
+  };
+  return { ...request, body: withinTime(request.body, Math.min(allowed ?? limits.bodyMs, limits.bodyMs), late) };
+}
+
 interface Exchange {
   readonly req: HttpRequest;
   readonly res: HttpResponse;
-  readonly draining: AbortSignal;
+  readonly leaves: Leaves;
+  readonly turnAway: TurnAway;
 }
 
-async function serve(handler: UniversalHandler, request: UniversalServerRequest, { req, res, draining }: Exchange) {
+async function serve(handler: UniversalHandler, request: UniversalServerRequest, exchange: Exchange) {
+  const { req, res, leaves } = exchange;
   let response = await handler(request);
   const refusal = missed(request, response.status);
   if (refusal) {
     request.contextValues?.set(kRefusal, refusal);
     response = await handler(request);
   }
-  if (draining.aborted) askToLeave(req, res);
-  if (!response.body) return sendStatus(handler, response.status, req, res);
+  if (leaves(req)) askToLeave(req, res);
+  if (!response.body) return sendStatus(handler, response.status, exchange);
   res.setHeader('cache-control', cacheControl(req, response.status === 200));
   vary(res, 'authorization');
   // What is left of a request refused early is read and dropped, so that the connection can be used again.
@@ -142,7 +172,7 @@ function missed(
   const { context, entered, answered } = contextValues?.get(kProgress) ?? {};
   if (!context || contextValues?.get(kRefusal)) return undefined;
   if (client.aborted) return entered ? undefined : cancelled();
-  if (!entered) return faultOfUnread(context.signal.reason);
+  if (!entered) return contextValues?.get(kLate) ?? faultOfUnread(context.signal.reason);
   // In gRPC and gRPC-Web an answer that can be sent is not yet sent here; one that can't has ended the call.
   const unsent = context.protocolName === 'connect' ? status !== 200 : context.signal.aborted;
   if (!answered || !unsent) return undefined;
@@ -153,7 +183,9 @@ function missed(
 }
 
 /** Requests that are none in any protocol: connect answers them with a bare status. */
-function sendStatus(handler: UniversalHandler, status: number, req: HttpRequest, res: HttpResponse): void {
+function sendStatus(handler: UniversalHandler, status: number, { req, res, turnAway }: Exchange): void {
+  turnAway(status === 405 ? 'another HTTP method' : 'another content type');
+  const why = new Fault('MESSAGE_MALFORMED', 'the content type is none that this method speaks');
   if (status === 405) sendWrongMethod(req, res, handler.allowedMethods);
-  else sendJson(req, res, status, { code: 'unknown', message: 'the content type is none that this method speaks' });
+  else sendRefusal(req, res, status, why);
 }

@@ -6,16 +6,18 @@ const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 
 
 /**
  * Writes the time that `method` gets into the header its protocol reads: connect has no default, and refuses what is over
- * its maximum instead of capping it. A header that can't be read stays, to be refused.
+ * its maximum instead of capping it. A header that can't be read stays, to be refused. Returns the milliseconds, undefined
+ * where there is no end.
  */
-export function setDeadline(header: Headers, method: DescMethod, limits: Limits): void {
+export function setDeadline(header: Headers, method: DescMethod, limits: Limits): number | undefined {
   const isGrpc = header.get('content-type')?.startsWith('application/grpc') ?? false;
   const name = isGrpc ? 'grpc-timeout' : 'connect-timeout-ms';
   const asked = header.get(name);
   const askedMs = asked === null ? undefined : isGrpc ? grpcMs(asked) : connectMs(asked);
-  if (asked !== null && askedMs === undefined) return;
+  if (asked !== null && askedMs === undefined) return undefined;
   const allowed = timeAllowed(askedMs, method, limits);
   if (allowed !== undefined && allowed !== askedMs) header.set(name, isGrpc ? `${allowed}m` : `${allowed}`);
+  return allowed;
 }
 
 function connectMs(text: string): number | undefined {

@@ -1,21 +1,22 @@
 import http from 'node:http';
 import http2, { type Http2SecureServer } from 'node:http2';
 import { type Server, Socket } from 'node:net';
-import { Fault } from '../fault.ts';
+import { limitConnections } from './connection-limit.ts';
 import { cors } from './cors.ts';
+import { type Ending, ending } from './ending.ts';
+import { malformed } from './framework-error.ts';
 import { calls } from './http-calls.ts';
-import {
-  askToLeave,
-  type HttpRequest,
-  type HttpResponse,
-  hangUp,
-  sendJson,
-  setSecurityHeaders,
-} from './http-headers.ts';
+import { askToLeave, type HttpRequest, type HttpResponse, hangUp, setSecurityHeaders } from './http-headers.ts';
 import { type PageOptions, pages } from './http-pages.ts';
+import { sendRefusal } from './http-refusal.ts';
+import { http2Options } from './http2-options.ts';
+import { leaving } from './leaving.ts';
 import { LIMITS, type Limits } from './limits.ts';
-import { bind, closerOf, type Listener, type ListenerOptions, type TlsPair } from './listener.ts';
+import { bind, closerOf, doorOf, type Listener, type ListenerOptions, type TlsPair } from './listener.ts';
+import { resetBudget } from './reset-budget.ts';
 import { type StreamGuard, streamGuard } from './stream-guard.ts';
+import type { TurnAway } from './turned-away.ts';
+import { unreadBudget } from './unread-budget.ts';
 
 /** What the HTTP listener needs beside what both need. */
 export interface HttpListenerOptions extends ListenerOptions, PageOptions {
@@ -28,43 +29,64 @@ type Answer = (req: HttpRequest, res: HttpResponse) => void;
 /** Connect and gRPC-Web over HTTP/1.1; with a certificate also over HTTP/2, and gRPC. Beside them JWKS and the probes. */
 export function httpListener(options: HttpListenerOptions): Listener {
   const limits = { ...LIMITS, ...options.limits };
-  const draining = new AbortController();
-  const answer = answerTo(options, limits, draining.signal);
+  const end = ending();
+  const door = doorOf(options, limits);
+  const watchOutlet = unreadBudget(limits.unreadBytes, door.turnAway);
+  const answer = answerTo({ ...options, turnAway: door.turnAway }, limits, end);
   const server = options.tls
-    ? secureServer(options.tls, limits, streamGuard(options.routes, limits))
+    ? secureServer(
+        options.tls,
+        limits,
+        streamGuard(options.routes, { ...door, watchOutlet, breakOff: resetBudget(door) }),
+      )
     : http.createServer(http1Options(limits));
+  limitConnections(server, door);
+  server.on(options.tls ? 'secureConnection' : 'connection', (socket: Socket) =>
+    watchOutlet(socket, () => socket.destroy()),
+  );
   server.on('request', (req: HttpRequest, res: HttpResponse) => {
-    // An answer that began before the drain has promised to keep its connection alive.
-    res.once('close', () => draining.signal.aborted && hangUp(req));
+    // An answer that began before has promised to keep its connection alive.
+    res.once('close', () => end.late.aborted && hangUp(req));
     answer(req, res);
   });
   closeStill(server, limits);
+  const askToGo = sessionsOf(server, end);
   const close = closerOf(server);
   return {
     listen: (host, port) => bind(server, host, port, options.log),
-    close: (graceMs) => {
-      draining.abort(new Fault('DRAINING', 'this instance is stopping'));
-      return close(graceMs);
+    retire: end.retire,
+    close: async (graceMs) => {
+      end.close();
+      askToGo();
+      await close(graceMs, () => {
+        end.refuse();
+        // Of HTTP/1, which Node's secure server has too, though its types don't say so.
+        (server as http.Server).closeIdleConnections();
+      });
+      // All is closed; this ends the timer with which Node looks for slow requests.
+      server.close();
     },
   };
 }
 
-function answerTo(options: HttpListenerOptions, limits: Limits, draining: AbortSignal): Answer {
+function answerTo(options: HttpListenerOptions & { readonly turnAway: TurnAway }, limits: Limits, end: Ending): Answer {
   const overTls = options.tls !== undefined;
+  const leaves = leaving(end);
   const [call, page, allowOrigin] = [
-    calls({ ...options, draining }, limits),
+    calls({ ...options, end, leaves }, limits),
     pages(options),
     cors(options.corsOrigins),
   ];
   return (req, res) => {
     try {
       setSecurityHeaders(res, overTls);
-      if (draining.aborted) askToLeave(req, res);
+      if (leaves(req)) askToLeave(req, res);
       if (allowOrigin(req, res)) return;
       if (!call(req, res)) page(req, res);
     } catch {
       // connect throws on addresses and hosts that are none.
-      if (!res.headersSent) sendJson(req, res, 400, { code: 'invalid_argument', message: 'the request is malformed' });
+      options.turnAway('malformed request');
+      if (!res.headersSent) sendRefusal(req, res, 400, malformed());
     }
   };
 }
@@ -87,11 +109,23 @@ function secureServer({ cert, key }: TlsPair, limits: Limits, guard: StreamGuard
     cert,
     key,
     allowHTTP1: true,
-    handshakeTimeout: 10_000,
-    settings: { maxConcurrentStreams: limits.streams, maxHeaderListSize: limits.headerBytes },
+    ...http2Options(limits),
   });
-  server.on('stream', (stream, headers) => guard(stream, headers[':path']));
+  server.on('stream', guard);
   return server;
+}
+
+/** Remembers the HTTP/2 connections of `server`. The function it returns asks them to go when their streams are done. */
+function sessionsOf(server: http.Server | Http2SecureServer, { closing }: Ending): () => void {
+  const sessions = new Set<http2.Http2Session>();
+  (server as Server).on('session', (session: http2.Http2Session) => {
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+    if (closing.aborted) session.close();
+  });
+  return () => {
+    for (const session of sessions) session.close();
+  };
 }
 
 /** Connections on which nothing moves: HTTP/1 is cut, HTTP/2 asked to go when its streams are done. */

@@ -1,5 +1,7 @@
 import { type HttpRequest, type HttpResponse, sendJson } from './http-headers.ts';
+import { notThere, sendRefusal } from './http-refusal.ts';
 import type { CallLog } from './log.ts';
+import type { TurnAway } from './turned-away.ts';
 
 /** Whether this instance should get calls, and why not. */
 export interface Readiness {
@@ -24,7 +26,7 @@ export type Pages = (req: HttpRequest, res: HttpResponse) => void;
 const READY_MS = 900;
 
 /** JWKS, liveness and readiness; 404 for the rest, as JSON. */
-export function pages({ jwks, ready, log }: PageOptions): Pages {
+export function pages({ jwks, ready, log, turnAway }: PageOptions & { readonly turnAway: TurnAway }): Pages {
   const routes = new Map<string, (req: HttpRequest, res: HttpResponse) => Promise<void>>([
     [
       '/.well-known/jwks.json',
@@ -46,8 +48,14 @@ export function pages({ jwks, ready, log }: PageOptions): Pages {
   ]);
   return (req, res) => {
     const page = routes.get(pathOf(req));
-    if (!page) return sendJson(req, res, 404, { code: 'unimplemented', message: 'there is nothing at this address' });
-    if (req.method !== 'GET' && req.method !== 'HEAD') return sendWrongMethod(req, res, ['GET', 'HEAD']);
+    if (!page) {
+      turnAway('no such method');
+      return sendRefusal(req, res, 404, notThere('there is nothing at this address'));
+    }
+    if (req.method !== 'GET' && req.method !== 'HEAD') {
+      turnAway('another HTTP method');
+      return sendWrongMethod(req, res, ['GET', 'HEAD']);
+    }
     page(req, res).catch((err: unknown) => {
       log.error({ err }, 'a page failed');
       if (!res.headersSent) sendJson(req, res, 500, { code: 'internal', message: 'internal error' });
@@ -63,7 +71,7 @@ export function pathOf({ url }: HttpRequest): string {
 /** 405, with the methods that would be right. */
 export function sendWrongMethod(req: HttpRequest, res: HttpResponse, allowed: readonly string[]): void {
   res.setHeader('allow', allowed.join(', '));
-  sendJson(req, res, 405, { code: 'unimplemented', message: `this address takes ${allowed.join(' and ')}` });
+  sendRefusal(req, res, 405, notThere(`this address takes ${allowed.join(' and ')}`));
 }
 
 async function inTime(answer: Promise<Readiness>): Promise<Readiness> {

@@ -7,6 +7,18 @@ export interface Limits {
   readonly headerBytes: number;
   /** At once on one HTTP/2 connection. */
   readonly streams: number;
+  /** Connections of one listener, trusted proxies' aside. */
+  readonly connections: number;
+  /** Of one client among them. */
+  readonly connectionsEach: number;
+  /** Calls that one client may break off at once, and in each second. */
+  readonly resetBurst: number;
+  readonly resetRate: number;
+  /** The same for each HTTP/2 connection of a trusted proxy. */
+  readonly proxyResetBurst: number;
+  readonly proxyResetRate: number;
+  /** A connection on which nobody has said a word. */
+  readonly silentMs: number;
   /** Of a unary call whose caller sets no deadline. */
   readonly defaultDeadlineMs: number;
   /** The most that a unary call gets, whatever its caller asks. */
@@ -15,6 +27,8 @@ export interface Limits {
   readonly bodyMs: number;
   /** Without a byte either way, while an answer waits to be read or a request to be sent. */
   readonly stillMs: number;
+  /** Bytes of answers that wait to be read, over all connections of a listener. */
+  readonly unreadBytes: number;
   /** A connection without a call. */
   readonly idleMs: number;
   /** After which an HTTP/2 connection is asked to go, so that a balancer can spread clients anew. */
@@ -27,10 +41,18 @@ export const LIMITS: Limits = {
   sendBytes: 1024 * 1024,
   headerBytes: 16 * 1024,
   streams: 100,
+  connections: 5_000,
+  connectionsEach: 1_000,
+  resetBurst: 5_000,
+  resetRate: 1_000,
+  proxyResetBurst: 20_000,
+  proxyResetRate: 5_000,
+  silentMs: 10_000,
   defaultDeadlineMs: 5_000,
   longestDeadlineMs: 30_000,
   bodyMs: 15_000,
   stillMs: 45_000,
+  unreadBytes: 64 * 1024 * 1024,
   idleMs: 75_000,
   ageMs: 1_800_000,
 };

@@ -1,8 +1,11 @@
-import type { Server, Socket } from 'node:net';
+import { Server, type Socket } from 'node:net';
 import type { DescService } from '@bufbuild/protobuf';
 import type { Interceptor, ServiceImpl } from '@connectrpc/connect';
+import { isTrusted } from './client-address.ts';
+import type { DoorOptions } from './connection-limit.ts';
 import type { Limits } from './limits.ts';
 import type { CallLog } from './log.ts';
+import { turnedAway } from './turned-away.ts';
 
 /** A service and what answers it. Methods that `impl` lacks are UNIMPLEMENTED. */
 export interface Route {
@@ -34,9 +37,12 @@ export interface ListenerOptions {
 export interface Listener {
   /** The port it got. Rejects with the error of the socket, such as EADDRINUSE. */
   listen(host: string, port: number): Promise<number>;
+  /** Asks HTTP/1 clients, by an answer, to leave the connections that they have; all is served. For the time before a close. */
+  retire(): void;
   /**
    * Stops accepting, ends streams as UNAVAILABLE DRAINING, lets unary calls finish for `graceMs` at most, then cuts what
-   * is left. Resolves when every connection is closed.
+   * is left. Calls on connections that are still open are served for LINGER_MS, and refused as DRAINING after that; over
+   * HTTP/2 those that the client sends after GOAWAY are refused streams. Resolves when every connection is closed.
    */
   close(graceMs: number): Promise<void>;
 }
@@ -44,6 +50,11 @@ export interface Listener {
 /** `impl` as the answer to `service`, checked against its methods. */
 export function route<S extends DescService>(service: S, impl: Partial<ServiceImpl<S>>): Route {
   return { service, impl: impl as Route['impl'] };
+}
+
+/** Who may come in, and how many, as the options of a listener have it. */
+export function doorOf({ trustedProxies = [], log }: ListenerOptions, limits: Limits): DoorOptions {
+  return { limits, isProxy: isTrusted(trustedProxies), turnAway: turnedAway(log) };
 }
 
 /** Starts `server`, and resolves with its port. What fails later, such as an accept without file descriptors, is logged. */
@@ -59,12 +70,15 @@ export function bind(server: Server, host: string, port: number, log: CallLog): 
   });
 }
 
-/** How a listener ends. */
-export type Closer = (graceMs: number) => Promise<void>;
+/** Milliseconds that a connection without a call stays open after its listener: a request may be on its way. */
+export const LINGER_MS = 500;
+
+/** How a listener ends: `lingered` is called LINGER_MS later, unless all connections are closed by then. */
+export type Closer = (graceMs: number, lingered: () => void) => Promise<void>;
 
 /**
  * Remembers the connections of `server`. The function it returns stops it, and resolves when the last one is closed: those
- * on which nobody has said a word are cut at once, those left after the grace then.
+ * on which nobody has said a word are cut after LINGER_MS, those left after the grace then.
  */
 export function closerOf(server: Server): Closer {
   const sockets = new Set<Socket>();
@@ -75,14 +89,18 @@ export function closerOf(server: Server): Closer {
   const cut = (which: (socket: Socket) => boolean) => {
     for (const socket of sockets) if (which(socket)) socket.destroy();
   };
-  return (graceMs) =>
+  return (graceMs, lingered) =>
     new Promise((resolve) => {
-      const timer = setTimeout(() => cut(() => true), graceMs);
-      // An error means that it never listened.
-      server.close(() => {
-        clearTimeout(timer);
+      const grace = setTimeout(() => cut(() => true), graceMs);
+      const linger = setTimeout(() => {
+        cut(({ bytesRead }) => bytesRead === 0);
+        lingered();
+      }, LINGER_MS);
+      // Not the close of node:http, which cuts idle connections at once. An error means that it never listened.
+      Server.prototype.close.call(server, () => {
+        clearTimeout(grace);
+        clearTimeout(linger);
         resolve();
       });
-      cut(({ bytesRead }) => bytesRead === 0);
     });
 }

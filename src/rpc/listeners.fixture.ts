@@ -39,6 +39,7 @@ export interface Listeners {
   readonly https: number;
   readonly log: Line[];
   readonly health: HealthRoute;
+  retire(): void;
   close(graceMs?: number): Promise<void>;
 }
 
@@ -82,7 +83,10 @@ export async function listeners(handlers: Handlers, options: Partial<HttpListene
   const all: Listener[] = [grpcListener(common), httpListener(common), httpListener({ ...common, tls: CERTIFICATE })];
   const [grpc = 0, http = 0, https = 0] = await Promise.all(all.map((listener) => listener.listen('127.0.0.1', 0)));
   const close = async (graceMs = 0) => void (await Promise.all(all.map((listener) => listener.close(graceMs))));
-  return { grpc, http, https, log, health: healthRoute, close };
+  const retire = () => {
+    for (const listener of all) listener.retire();
+  };
+  return { grpc, http, https, log, health: healthRoute, retire, close };
 }
 
 async function verify(token: string): Promise<Caller> {

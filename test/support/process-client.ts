@@ -37,7 +37,8 @@ export function clientsOf({ grpcPort, httpPort }: Ports): BothClients {
   return { grpc, json, turn: (index) => (index % 2 ? json : grpc) };
 }
 
-function clientsOver(transport: Transport): Clients {
+/** Clients by way of `transport`. */
+export function clientsOver(transport: Transport): Clients {
   return {
     auth: createClient(AuthService, transport),
     availability: createClient(AvailabilityService, transport),
