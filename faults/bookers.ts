@@ -28,30 +28,47 @@ export interface Bookers {
   readonly acknowledged: readonly Acknowledged[];
   /** Every answer and refusal of every try so far. */
   readonly outcomes: readonly Outcome<unknown>[];
+  /** Rejects when one of them was told what must not be; the others go on. */
+  readonly failed: Promise<never>;
   /** Resolves with the milliseconds from `since` (performance.now()) to the first booking acknowledged after it. */
   servedAfter(since: number, withinMs: number): Promise<number>;
   /** Lets each finish its request, then looks what became of all of them. Throws where a promise is broken. */
   stop(): Promise<Report>;
+  /** Has them all give up at once: what became of them is of no interest any more. */
+  abandon(): void;
 }
 
 /**
  * Starts `count` patients, each with slots of their own, who call what `clients` gives for them in turn: the callers of
- * one instance or of several.
+ * one instance or of several. The list may change while they call.
  */
 export async function startBookers(
   clinic: Clinic,
-  { count, clients }: { readonly count: number; readonly clients: readonly Clients[] },
+  {
+    count,
+    clients,
+    slotsEach = SLOTS_EACH,
+    pauseMs = 0,
+  }: {
+    readonly count: number;
+    readonly clients: readonly Clients[];
+    readonly slotsEach?: number;
+    /** Milliseconds between two bookings of a patient. */
+    readonly pauseMs?: number;
+  },
 ): Promise<Bookers> {
   const patients = await people(clinic, 'PATIENT', count);
   const doctors = await people(clinic, 'DOCTOR', count);
+  const open = await Promise.all(doctors.map(({ id }) => openSlots(clinic, id, { count: slotsEach, minutes: 5 })));
   const acknowledged: Acknowledged[] = [];
   const outcomes: Outcome<unknown>[] = [];
   let stopped = false;
+  let abandoned = false;
   let turn = 0;
 
   async function bookOne(patient: Person, slotId: string): Promise<void> {
     const request = { requestId: randomUUID(), slotId, reasonForVisit: 'a cough' };
-    for (;;) {
+    while (!abandoned) {
       const { booking } = clients[turn++ % clients.length] as Clients;
       const outcome = await outcomeOf({ ...patient, timeoutMs: 5_000 }, (as) => booking.bookSlot(request, as));
       outcomes.push(outcome);
@@ -62,20 +79,24 @@ export async function startBookers(
       await sleep(PAUSE_MS);
     }
   }
-  async function run(patient: Person, doctor: Person): Promise<void> {
-    const slots = await openSlots(clinic, doctor.id, { count: SLOTS_EACH, minutes: 5 });
+  async function run(patient: Person, slots: readonly { readonly id: string }[]): Promise<void> {
     for (const { id } of slots) {
       if (stopped) return;
       await bookOne(patient, id);
+      await sleep(pauseMs);
     }
     throw new Error('the slots were too few for this drill');
   }
-  const running = Promise.all(patients.map((patient, i) => run(patient, doctors[i] as Person)));
-  running.catch(() => {}); // `stop` tells
+  const running = Promise.all(patients.map((patient, i) => run(patient, open[i] ?? [])));
+  const failed = new Promise<never>((_, reject) => {
+    running.catch(reject);
+  });
+  failed.catch(() => {}); // `stop` tells
 
   return {
     acknowledged,
     outcomes,
+    failed,
     async servedAfter(since, withinMs) {
       for (;;) {
         const first = acknowledged.find(({ at }) => at > since);
@@ -83,6 +104,10 @@ export async function startBookers(
         if (performance.now() - since > withinMs) throw new Error(`nothing was booked within ${withinMs} ms`);
         await sleep(10);
       }
+    },
+    abandon() {
+      stopped = true;
+      abandoned = true;
     },
     async stop() {
       stopped = true;
@@ -93,7 +118,10 @@ export async function startBookers(
 }
 
 /** Looks for every acknowledged booking, for requests that took effect twice, and whether the invariants hold. */
-async function lookBack(clinic: Clinic, acknowledged: readonly Acknowledged[]): Promise<Report> {
+export async function lookBack(
+  clinic: Clinic,
+  acknowledged: readonly Pick<Acknowledged, 'bookingId'>[],
+): Promise<Report> {
   const kept = await rows<{ id: string; request_id: string }>(
     forkFor(clinic.orm),
     sql`SELECT b.id, a.request_id FROM booking b JOIN audit_event a ON a.entity_id = b.id AND a.action = 'BookSlot' AND a.outcome = 'DONE'`,

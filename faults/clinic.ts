@@ -11,6 +11,7 @@ import { entities } from '../src/entities.ts';
 import { createUnits } from '../src/server.ts';
 import { runCommand, type Service, startService } from '../test/support/process-service.ts';
 import type { Stage } from './drill.ts';
+import type { Postgres } from './postgres.ts';
 import { startProxy, type TcpProxy } from './proxy.ts';
 
 /** A migrated database of its own, instances that reach it through a proxy, and a way past both to prepare and to look. */
@@ -31,8 +32,11 @@ export interface Clinic {
 
 const JWT = { issuer: 'amrutam', audience: 'amrutam' };
 
+/** A stage on whatever server there is. */
+export type Ground = Omit<Stage, 'postgres'> & { readonly postgres: Pick<Postgres, 'url' | 'port' | 'query'> };
+
 /** Opens a clinic without instances. */
-export async function openClinic({ postgres, root }: Stage): Promise<Clinic> {
+export async function openClinic({ postgres, root }: Pick<Ground, 'postgres' | 'root'>): Promise<Clinic> {
   const database = `drill_${randomBytes(6).toString('hex')}`;
   const folder = await mkdtemp(join(tmpdir(), 'amrutam-drill-'));
   const keysFile = join(folder, 'keys.json');
@@ -52,7 +56,7 @@ export async function openClinic({ postgres, root }: Stage): Promise<Clinic> {
     database,
     orm,
     keysFile,
-    units: createUnits({ orm, instance: 'drill' }),
+    units: createUnits({ orm, databasePool: 10, poolWaitMs: 10_000, instance: 'drill' }),
     tokens: createAccessTokens({ ...JWT, keys, now: () => new Date() }),
     async start(env = {}) {
       const service = await startService({ DATABASE_URL: through(proxy), JWT_KEYS_FILE: keysFile, ...env }, root);

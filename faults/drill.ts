@@ -24,8 +24,15 @@ export interface Report {
   readonly doubled: number;
   /** Milliseconds from the end of the fault to the first call that is served again. */
   readonly recoveryMs?: number;
+  /** What this machine lacks to run it, such as a program; then nothing else here counts, and nothing was shown. */
+  readonly notRun?: string;
   /** What else is worth a place in the table. */
   readonly notes?: readonly string[];
+}
+
+/** The report of a drill that can't be run on this machine. */
+export function notRun(lacking: string): Report {
+  return { acknowledged: 0, lost: 0, doubled: 0, notRun: lacking };
 }
 
 /** A change of the sources under which the drill must fail. */

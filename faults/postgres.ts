@@ -24,10 +24,14 @@ export interface Postgres {
   end(): Promise<void>;
 }
 
-/** Makes a cluster in `dataDir` and starts it. `flags` are settings such as `fsync=off`. */
-export async function startPostgres(dataDir: string, flags: readonly string[] = []): Promise<Postgres> {
+/** Makes a cluster in `dataDir` and starts it. `flags` are settings such as `fsync=off`; `onLog` gets each line of its log. */
+export async function startPostgres(
+  dataDir: string,
+  flags: readonly string[] = [],
+  onLog: (line: string) => void = () => {},
+): Promise<Postgres> {
   const settings = ['max_connections=300', ...flags];
-  let server: Embedded = await startEmbedded({ dataDir, flags: settings });
+  let server: Embedded = await startEmbedded({ dataDir, flags: settings, onLog });
   const url = (database = 'postgres') => Object.assign(new URL(server.url), { pathname: `/${database}` }).toString();
   return {
     url,
@@ -40,7 +44,7 @@ export async function startPostgres(dataDir: string, flags: readonly string[] = 
       await server.exited;
     },
     async start() {
-      server = await startEmbedded({ dataDir, flags: settings });
+      server = await startEmbedded({ dataDir, flags: settings, onLog });
     },
     async query(text, database) {
       const client = new pg.Client(url(database));

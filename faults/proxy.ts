@@ -12,6 +12,8 @@ export interface TcpProxy {
   freeze(): void;
   /** What was held back passes. */
   thaw(): void;
+  /** Connections open now stay silent for ever, as when a firewall has forgotten them; new ones are taken as before. */
+  forget(): void;
   /** Breaks every connection with a reset. */
   cut(): void;
   /** New connections are refused until `accept`. */
@@ -28,6 +30,7 @@ interface Pipe {
 /** Opens a proxy on a free port of 127.0.0.1, to whatever port `target` answers when a connection comes. */
 export async function startProxy(target: () => number): Promise<TcpProxy> {
   const pipes = new Set<Pipe>();
+  const sockets = new Set<Socket>();
   let frozen = false;
   let refusing = false;
   let delayMs = 0;
@@ -43,12 +46,14 @@ export async function startProxy(target: () => number): Promise<TcpProxy> {
     }
   });
   function relay(from: Socket, to: Socket): void {
+    sockets.add(from);
     from.on('error', () => {});
     from.on('data', (bytes) => {
       if (delayMs === 0) return void to.write(bytes);
       setTimeout(() => to.write(bytes), delayMs);
     });
     from.once('close', () => {
+      sockets.delete(from);
       for (const pipe of pipes) if (pipe.client === from || pipe.server === from) pipes.delete(pipe);
       to.destroy();
     });
@@ -69,6 +74,10 @@ export async function startProxy(target: () => number): Promise<TcpProxy> {
       frozen = true;
       all((socket) => socket.pause());
     },
+    forget() {
+      all((socket) => socket.pause());
+      pipes.clear();
+    },
     thaw() {
       frozen = false;
       all((socket) => socket.resume());
@@ -83,7 +92,7 @@ export async function startProxy(target: () => number): Promise<TcpProxy> {
       refusing = false;
     },
     close() {
-      all((socket) => socket.destroy());
+      for (const socket of sockets) socket.destroy();
       listener.close();
     },
   };

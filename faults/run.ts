@@ -60,6 +60,8 @@ async function perform(chosen: readonly Drill[]): Promise<boolean> {
     await rm(dataDir, { recursive: true, force: true });
   }
   process.stdout.write(`\n${table(ended)}\n`);
+  const skipped = ended.filter(({ report }) => report?.notRun).length;
+  if (skipped) process.stdout.write(`\nNOT RUN: ${skipped}. Nothing is shown by them on this machine.\n`);
   const failed = ended.filter(({ failure }) => failure !== undefined);
   return failed.length === (values.prove ? ended.length : 0);
 }
@@ -83,7 +85,7 @@ async function once(drill: Drill, postgres: Postgres, root: string): Promise<End
   process.stdout.write(`\n${drill.name}: ${drill.story} (seed ${seed})\n`);
   try {
     const report = await drill.run(stage);
-    say('held');
+    say(report.notRun ? `NOT RUN: this machine lacks ${report.notRun}` : 'held');
     return { drill, seconds: seconds(), report };
   } catch (error) {
     const failure = (error as Error).message;

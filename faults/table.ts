@@ -7,14 +7,16 @@ export function table(ended: readonly Ended[]): string {
 }
 
 function lineOf({ drill, brokenBy, seconds, report, failure }: Ended): string[] {
-  const result = failure === undefined ? 'held' : 'BROKEN';
+  const result = report?.notRun ? 'NOT RUN' : failure === undefined ? 'held' : 'BROKEN';
   const notes = [
     brokenBy && `build: ${brokenBy.means}`,
     failure?.split('\n', 1).join().slice(0, 120),
+    report?.notRun && `lacking: ${report.notRun}`,
     ...(report?.notes ?? []),
   ];
   const recovered = report?.recoveryMs === undefined ? '' : `${Math.round(report.recoveryMs)} ms`;
-  const figures = [report?.acknowledged, report?.lost, report?.doubled].map((figure) => `${figure ?? ''}`);
+  const counted = report?.notRun ? undefined : report;
+  const figures = [counted?.acknowledged, counted?.lost, counted?.doubled].map((figure) => `${figure ?? ''}`);
   return [drill.name, result, ...figures, recovered, `${seconds.toFixed(0)} s`, notes.filter(Boolean).join('; ')];
 }
 

@@ -1,5 +1,77 @@
 import type { Drill } from '../drill.ts';
+import { cancelRaces } from './cancel-races.ts';
+import { clientGone } from './client-gone.ts';
+import { commitCut } from './commit-cut.ts';
+import { commitSilent } from './commit-silent.ts';
+import { connectionFlood } from './connection-flood.ts';
+import { connectionsTerminated } from './connections-terminated.ts';
+import { crowdOnOneSlot } from './crowd-on-one-slot.ts';
+import { databaseAway } from './database-away.ts';
+import { deadlineOnSlowDatabase } from './deadline-on-slow-database.ts';
+import { diskFull } from './disk-full.ts';
+import { failover } from './failover.ts';
+import { forgedTokens } from './forged-tokens.ts';
+import { frozenInstance } from './frozen-instance.ts';
+import { fuzz } from './fuzz.ts';
+import { hostileTransport } from './hostile-transport.ts';
+import { hotSlot } from './hot-slot.ts';
+import { hundredThousandResets } from './hundred-thousand-resets.ts';
+import { keyRotation } from './key-rotation.ts';
+import { killedInstances } from './killed-instances.ts';
+import { lateDuplicateCancel } from './late-duplicate-cancel.ts';
+import { linearizable } from './linearizable.ts';
+import { migrationUnderLoad } from './migration-under-load.ts';
+import { model } from './model.ts';
+import { neverEndingClients } from './never-ending-clients.ts';
+import { oneKeyFiftyTimes } from './one-key-fifty-times.ts';
+import { oppositeReschedules } from './opposite-reschedules.ts';
+import { overload } from './overload.ts';
 import { postgresRestart } from './postgres-restart.ts';
+import { readOnlyLeader } from './read-only-leader.ts';
+import { refreshInTwoTabs } from './refresh-in-two-tabs.ts';
+import { revokedEverywhere } from './revoked-everywhere.ts';
+import { rollingRestart } from './rolling-restart.ts';
+import { rollingRestartDirect } from './rolling-restart-direct.ts';
+import { silentDatabase } from './silent-database.ts';
+import { slowDatabase } from './slow-database.ts';
+import { wrongPasswords } from './wrong-passwords.ts';
 
 /** All of them, in the order in which they run. */
-export const drills: readonly Drill[] = [postgresRestart];
+export const drills: readonly Drill[] = [
+  model,
+  linearizable,
+  postgresRestart,
+  failover,
+  readOnlyLeader,
+  diskFull,
+  migrationUnderLoad,
+  oppositeReschedules,
+  lateDuplicateCancel,
+  cancelRaces,
+  deadlineOnSlowDatabase,
+  clientGone,
+  oneKeyFiftyTimes,
+  crowdOnOneSlot,
+  frozenInstance,
+  databaseAway,
+  commitSilent,
+  commitCut,
+  connectionsTerminated,
+  killedInstances,
+  silentDatabase,
+  slowDatabase,
+  rollingRestart,
+  rollingRestartDirect,
+  overload,
+  hotSlot,
+  wrongPasswords,
+  forgedTokens,
+  revokedEverywhere,
+  refreshInTwoTabs,
+  keyRotation,
+  fuzz,
+  hostileTransport,
+  hundredThousandResets,
+  neverEndingClients,
+  connectionFlood,
+];
