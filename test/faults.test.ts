@@ -80,9 +80,9 @@ describe('while the database is away', () => {
       clinic = await openClinic(stage());
       const service = await clinic.start({ DATABASE_POOL: '6' });
       const [patient] = (await people(clinic, 'PATIENT', 1)) as [Person];
-      const ask = () =>
+      const ask = (count: number) =>
         Promise.all(
-          Array.from({ length: 40 }, (_, i) =>
+          Array.from({ length: count }, (_, i) =>
             outcomeOf(patient, (as) => clientsOf(service).turn(i).booking.listBookings({}, as)),
           ),
         );
@@ -91,7 +91,7 @@ describe('while the database is away', () => {
       clinic.proxy.cut();
       await sleep(500);
       const startedAt = performance.now();
-      const refused = await ask();
+      const refused = await ask(40);
       expect(performance.now() - startedAt).toBeLessThan(4_000);
       for (const { reason, error } of refused) {
         expect(reason).toBe('DATABASE_DOWN');
@@ -101,7 +101,7 @@ describe('while the database is away', () => {
       clinic.proxy.accept();
       await health.readyAfter(performance.now(), 10_000);
       await health.stop(true);
-      expect((await ask()).map(({ reason }) => reason)).toEqual(Array(40).fill('OK'));
+      expect((await ask(12)).map(({ reason }) => reason)).toEqual(Array(12).fill('OK'));
       await poolsMustBeFull(clinic, [service], 6);
     },
     DRILL_MS,

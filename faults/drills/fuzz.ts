@@ -15,9 +15,9 @@ export const fuzz: Drill = {
     },
     {
       file: 'src/rpc/errors.ts',
-      from: 'return asAnswer(new ConnectError(fault.message.toWellFormed(), CODE[fault.reason], undefined, details));',
-      to: 'return asAnswer(new ConnectError(String(new Error(fault.message).stack), CODE[fault.reason], undefined, details));',
-      means: 'refusals show a stack',
+      from: 'new ConnectError(fault.message.toWellFormed(), CODE[fault.reason], undefined, details);',
+      to: 'new ConnectError(`${fault.message} at ${import.meta.filename}`, CODE[fault.reason], undefined, details);',
+      means: 'refusals show a path of the server',
     },
   ],
   run: (stage) =>

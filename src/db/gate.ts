@@ -1,22 +1,14 @@
 import { Fault, type Reason } from '../fault.ts';
 
-interface Waiting {
-  /** As performance.now() has it. */
-  readonly since: number;
-  admit(): void;
-}
-
 interface Lane {
   inside: number;
-  readonly waiting: Waiting[];
+  readonly waiting: (() => void)[];
 }
 
 /** Lets a few through for each key and keeps the others waiting in memory, where they cost no database connection. */
 export interface Gate {
   /** Resolves when there is room for `key`, with the function that makes room again. Rejects after the wait, or when `signal` aborts. */
   enter(key: string, signal: AbortSignal): Promise<() => void>;
-  /** Milliseconds that the first in line for `key` has waited; 0 when nobody waits. */
-  waitedMs(key: string): number;
 }
 
 /** A gate for `limit` at once a key; who waits longer than `waitMs` milliseconds is refused with `reason`. */
@@ -24,7 +16,7 @@ export function createGate(limit: number, waitMs: number, reason: Reason): Gate 
   const lanes = new Map<string, Lane>();
   const leave = (key: string, lane: Lane) => () => {
     const next = lane.waiting.shift();
-    if (next) next.admit();
+    if (next) next();
     else if (--lane.inside === 0) lanes.delete(key);
   };
   return {
@@ -36,10 +28,6 @@ export function createGate(limit: number, waitMs: number, reason: Reason): Gate 
       else await turn(lane, waitMs, reason, signal);
       return leave(key, lane);
     },
-    waitedMs(key) {
-      const first = lanes.get(key)?.waiting[0];
-      return first ? performance.now() - first.since : 0;
-    },
   };
 }
 
@@ -49,21 +37,18 @@ function turn(lane: Lane, waitMs: number, reason: Reason, signal: AbortSignal): 
       clearTimeout(timer);
       signal.removeEventListener('abort', abort);
     };
-    const waiting = {
-      since: performance.now(),
-      admit() {
-        end();
-        resolve();
-      },
+    const admit = () => {
+      end();
+      resolve();
     };
     const giveUp = (error: unknown) => {
       end();
-      lane.waiting.splice(lane.waiting.indexOf(waiting), 1);
+      lane.waiting.splice(lane.waiting.indexOf(admit), 1);
       reject(error);
     };
     const abort = () => giveUp(signal.reason);
     const timer = setTimeout(() => giveUp(new Fault(reason, 'others are before this call')), waitMs);
     signal.addEventListener('abort', abort, { once: true });
-    lane.waiting.push(waiting);
+    lane.waiting.push(admit);
   });
 }

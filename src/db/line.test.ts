@@ -49,44 +49,47 @@ test('who waits too long is told so', async () => {
   expect(refused).toMatchObject({ reason: 'OVERLOADED' });
 });
 
-test('a crowd that comes at once is let in, up to ten for each connection', async () => {
-  const line = createLine({ connections: CONNECTIONS, waitMs: 5_000 });
-  await crowd(line, CONNECTIONS + 10 * CONNECTIONS);
+test('a crowd that comes at once is let in as long as the last will have its turn in time', async () => {
+  const line = createLine({ connections: CONNECTIONS, waitMs: 1_000 });
+  await visit(line, 20);
+  await crowd(line, CONNECTIONS + 100); // for some 500 ms
+  expect(line.full()).toBe(false);
+  await crowd(line, 150);
+  expect(line.full()).toBe(true);
+});
+
+test('a thousand in line are enough, however fast it moves', async () => {
+  const line = createLine({ connections: CONNECTIONS, waitMs: 60_000 });
+  await crowd(line, CONNECTIONS + 999);
   expect(line.full()).toBe(false);
   await crowd(line, 1);
   expect(line.full()).toBe(true);
 });
 
-test('full while the first in line has waited for a second, and not a moment longer', async () => {
-  const line = createLine({ connections: 1, waitMs: 5_000 });
-  await crowd(line, 2);
-  expect(line.full()).toBe(false);
-  await sleep(1_050);
-  expect(line.full()).toBe(true);
-  leaves.shift()?.();
-  await sleep(0);
-  expect(line.full()).toBe(false);
-});
-
-test('after it was full, a line that would take a tenth of a second is too long already', async () => {
-  const line = createLine({ connections: 1, waitMs: 5_000 });
+test('once it was full it is kept short: newcomers wait for 50 ms at most, and who has waited for 200 is refused', async () => {
+  const line = createLine({ connections: 1, waitMs: 600 });
   await visit(line, 30);
-  await crowd(line, 8); // seven wait, for some 210 ms
+  await crowd(line, 1);
+  const early = line.enter(forEver).catch((error: Fault) => error.reason);
+  await sleep(280);
+  await crowd(line, 8);
   expect(line.full()).toBe(false);
-  await crowd(line, 5);
+  await crowd(line, 30);
   expect(line.full()).toBe(true);
+  expect(await early).toBe('OVERLOADED');
   end.abort(new Error('they give up'));
   await sleep(0);
-  leaves.shift()?.();
   end = new AbortController();
-  await crowd(line, 8);
+  expect(line.full()).toBe(false);
+  await crowd(line, 1);
+  expect(line.full()).toBe(false);
+  await crowd(line, 5);
   expect(line.full()).toBe(true);
 });
 
 test('who gives up waiting leaves the line', async () => {
   const line = createLine({ connections: 1, waitMs: 5_000 });
-  await crowd(line, 11);
-  await crowd(line, 1);
+  await crowd(line, 1_001);
   expect(line.full()).toBe(true);
   end.abort(new Error('they give up'));
   await sleep(0);
