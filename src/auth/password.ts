@@ -50,11 +50,13 @@ const argon2Async = promisify(argon2);
 
 /**
  * A hasher that works on at most `concurrency` passwords at once (by default a core each, at most 3: libuv has 4 threads
- * and files, names and signatures need one) while at most `queueLimit` wait in each line (by default 16 for each, a second or two).
+ * and files, names and signatures need one; those in the other line leave one core free, or a flood of them would take
+ * all from those who book) while at most `queueLimit` wait in each line (by default 16 for each, a second or two).
  */
 export function createPasswordHasher(options: { concurrency?: number; queueLimit?: number } = {}): PasswordHasher {
-  const concurrency = options.concurrency ?? Math.min(availableParallelism(), 3);
-  const inTurn = createTurnstile(concurrency, options.queueLimit ?? 16 * concurrency);
+  const atOnce = options.concurrency ?? Math.min(availableParallelism(), 3);
+  const strangers = options.concurrency ?? Math.max(1, atOnce - 1);
+  const inTurn = createTurnstile({ atOnce, strangers, queueLimit: options.queueLimit ?? 16 * atOnce });
   const decoy = phc({ ...TODAY, salt: randomBytes(SALT_BYTES), tag: randomBytes(TAG_BYTES) });
 
   async function verify(stored: string, password: string, waiting: Waiting = {}): Promise<PasswordVerdict> {
@@ -114,25 +116,43 @@ function base64(bytes: Buffer): string {
   return bytes.toString('base64').replaceAll('=', '');
 }
 
+interface Turnstile {
+  readonly atOnce: number;
+  readonly strangers: number;
+  readonly queueLimit: number;
+}
+
 type InTurn = <T>(work: () => Promise<T>, waiting: Waiting) => Promise<T>;
 
-function createTurnstile(atOnce: number, queueLimit: number): InTurn {
+/** `atOnce` in all, of whom `strangers` may be of the other line; in each line at most `queueLimit`. */
+function createTurnstile({ atOnce, strangers, queueLimit }: Turnstile): InTurn {
   const lines = { first: [] as (() => void)[], other: [] as (() => void)[] };
-  let inside = 0;
+  const inside = { first: 0, other: 0 };
   let paceMs = 100;
 
+  function hasRoom(line: keyof typeof lines): boolean {
+    return inside.first + inside.other < atOnce && (line === 'first' || inside.other < strangers);
+  }
+  function admit(): void {
+    for (const line of ['first', 'other'] as const) {
+      while (lines[line].length > 0 && hasRoom(line)) {
+        inside[line] += 1;
+        lines[line].shift()?.();
+      }
+    }
+  }
   function queue(waiting: (() => void)[], signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = () => {
-        waiting.splice(waiting.indexOf(admit), 1);
+        waiting.splice(waiting.indexOf(enter), 1);
         reject(signal?.reason);
       };
-      const admit = () => {
+      const enter = () => {
         signal?.removeEventListener('abort', leave);
         resolve();
       };
       signal?.addEventListener('abort', leave, { once: true });
-      waiting.push(admit);
+      waiting.push(enter);
     });
   }
   function overloaded(): Fault {
@@ -142,9 +162,8 @@ function createTurnstile(atOnce: number, queueLimit: number): InTurn {
   }
   return async (work, { signal, line = 'other' }) => {
     signal?.throwIfAborted();
-    if (inside < atOnce) inside += 1;
+    if (hasRoom(line)) inside[line] += 1;
     else if (lines[line].length >= queueLimit) throw overloaded();
-    // Whoever leaves hands the place over, so `inside` stays.
     else await queue(lines[line], signal);
     const startedAt = performance.now();
     try {
@@ -153,9 +172,8 @@ function createTurnstile(atOnce: number, queueLimit: number): InTurn {
       paceMs += (performance.now() - startedAt - paceMs) / 8;
       return result;
     } finally {
-      const next = lines.first.shift() ?? lines.other.shift();
-      if (next) next();
-      else inside -= 1;
+      inside[line] -= 1;
+      admit();
     }
   };
 }
