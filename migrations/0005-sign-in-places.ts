@@ -17,6 +17,5 @@ export class SignInPlaces extends Migration {
         seen_at timestamptz NOT NULL
       ) WITH (fillfactor = 80)`);
     this.addSql(`CREATE UNIQUE INDEX sign_in_place_of_user ON sign_in_place (user_id, network)`);
-    this.addSql(`CREATE INDEX sign_in_place_seen ON sign_in_place (seen_at)`);
   }
 }

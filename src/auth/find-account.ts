@@ -2,9 +2,9 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
 import { row, type Sql } from '../db/statement.ts';
 import { Fault } from '../fault.ts';
+import { networkOf } from '../network.ts';
 import { SignInPlace } from './sign-in-place.entity.ts';
 import { normalEmail, User } from './user.entity.ts';
-import { placeOf } from './user-lock.ts';
 
 /** An account that somebody tries to sign in to from `clientAddress`, and what is known of that place; both unlocked. */
 export async function findTried(
@@ -12,8 +12,20 @@ export async function findTried(
   { email, clientAddress }: { email: string; clientAddress: string },
 ): Promise<{ user: User | undefined; place: SignInPlace | undefined }> {
   const user = await find(em, sql`email = ${normalEmail(email)}`);
-  const known = user && (await row<object>(em, placeOf(user.id, clientAddress)));
-  return { user, place: known && em.map(SignInPlace, known) };
+  return { user, place: user && (await findPlace(em, user.id, clientAddress)) };
+}
+
+/** What is known of tries at an account's password from the network of `clientAddress`. */
+export async function findPlace(
+  em: EntityManager,
+  userId: string,
+  clientAddress: string,
+): Promise<SignInPlace | undefined> {
+  const found = await row<object>(
+    em,
+    sql`SELECT * FROM sign_in_place WHERE user_id = ${userId} AND network = ${networkOf(clientAddress)}`,
+  );
+  return found && em.map(SignInPlace, found);
 }
 
 /** The account with this id. Throws USER_NOT_FOUND. */

@@ -5,7 +5,7 @@ import { sql } from 'kysely';
 import pg from 'pg';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import { query } from '../../test/support/calls.ts';
-import { type BothClients, clientsOf, outcomeOf } from '../../test/support/process-client.ts';
+import { type BothClients, clientsOf, outcomeOf, tally } from '../../test/support/process-client.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 
 const PASSWORD = 'a violet umbrella, twice';
@@ -88,6 +88,31 @@ test('a refused log-in takes at least a quarter of a second, whether the account
   const times = [await timed(email), await timed(`${randomUUID()}@example.test`)];
   for (let i = 0; i < 5; i++) times.push(await timed(email));
   expect(Math.min(...times)).toBeGreaterThan(245);
+});
+
+test('a burst from one place is looked at five times, at an account that exists and at one that does not', async () => {
+  const [known, unknown] = [await account(), `${randomUUID()}@example.test`];
+  for (const email of [known, unknown]) {
+    const tries = Array.from({ length: 30 }, () => logIn(email, { password: 'not the right one', at: '203.0.113.9' }));
+    expect(new Set(await Promise.all(tries))).toEqual(new Set(['CREDENTIALS_INVALID']));
+  }
+  expect(await failures(known)).toBe(5);
+});
+
+test('two instances that see a new place at the same moment both let the right password in', async () => {
+  const other = await startServer({ databaseUrl: server.url, trustedProxies: ['127.0.0.1'] });
+  try {
+    const email = await account();
+    for (let round = 0; round < 8; round++) {
+      const at = from(`192.0.2.${round}`);
+      const both = [clients, clientsOf(other)].map(({ grpc }) =>
+        outcomeOf(at, (as) => grpc.auth.logIn({ email, password: PASSWORD }, as)),
+      );
+      expect(tally(await Promise.all(both))).toEqual({ OK: 2 });
+    }
+  } finally {
+    await other.stop();
+  }
 });
 
 test('a crowd that tries one account holds one connection: others are served', async () => {

@@ -1,9 +1,9 @@
 import type { Subject, Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
-import type { SignInPlace } from './sign-in-place.entity.ts';
+import { findPlace } from './find-account.ts';
 import { beginSession, newPlace, type SignedIn } from './signed-in.ts';
 import type { User } from './user.entity.ts';
-import { placeLock, userLock } from './user-lock.ts';
+import { userLock } from './user-lock.ts';
 
 /** What a comparison, made before and outside the transaction, has found. */
 export interface Credentials {
@@ -20,33 +20,29 @@ export interface Credentials {
  * ACCOUNT_SUSPENDED. While tries from a place wait after wrong ones, the right password gets the same answer as a wrong one.
  */
 export async function logIn(work: Work, credentials: Credentials): Promise<SignedIn | Fault> {
-  const { users, places, now } = await work.lock(passwordLocks(work, credentials.userId));
-  const [user] = users;
-  if (!user) return credentialsInvalid();
-  const refused = checkPassword(work, { user, place: places[0], now }, credentials);
-  if (refused) return refused;
+  const checked = await checkPassword(work, credentials);
+  if (checked instanceof Fault) return checked;
+  const { user, now } = checked;
   if (user.state === 'SUSPENDED') return new Fault('ACCOUNT_SUSPENDED', 'the account is suspended');
   return beginSession(work, user, now);
 }
 
-/** What a check of an account's password locks. */
-export function passwordLocks({ call }: Work, userId: string) {
-  return { users: userLock(userId), places: placeLock(userId, call.clientAddress) };
-}
-
-/** A locked account, and what is known of the place that the password comes from. */
-interface Tried {
+/** A locked account whose password was right. */
+interface Checked {
   readonly user: User;
-  readonly place: SignInPlace | undefined;
   readonly now: Date;
 }
 
-/** Counts a right or wrong password of a locked account; answers the refusal. Tries that had to wait leave no trace. */
-export function checkPassword(
+/** Locks an account and counts a right or wrong password of it; answers the refusal. Tries that had to wait leave no trace. */
+export async function checkPassword(
   work: Work,
-  { user, now, place = newPlace(work, user.id, now) }: Tried,
-  { passwordHash, matches, rehashed }: Credentials,
-): Fault | undefined {
+  { userId, passwordHash, matches, rehashed }: Credentials,
+): Promise<Checked | Fault> {
+  const { users, now } = await work.lock({ users: userLock(userId) });
+  const [user] = users;
+  if (!user) return credentialsInvalid();
+  // A statement of its own: it sees a place that was new to whoever held the account's row before.
+  const place = (await findPlace(work.em, userId, work.call.clientAddress)) ?? newPlace(work, userId, now);
   if (place.blocked(now)) return credentialsInvalid();
   work.about({ ...aboutAccount(user), actor: { userId: user.id, role: user.role } });
   if (user.passwordHash !== passwordHash) throw new Fault('CONTENTION', 'the password was changed at the same time');
@@ -58,7 +54,7 @@ export function checkPassword(
   user.signInSucceeded();
   place.succeeded(now);
   if (rehashed) user.changePassword(rehashed, now);
-  return undefined;
+  return { user, now };
 }
 
 /** An account as the subject of a record; a patient's is patient data. */

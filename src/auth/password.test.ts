@@ -139,6 +139,18 @@ test('who has been here before is served before strangers, and let in where they
   expect(order).toEqual(['stranger 0', 'known', 'stranger 1', 'stranger 2']);
 });
 
+test('strangers have every fourth turn, however many wait who have been here before', async () => {
+  const single = createPasswordHasher({ concurrency: 1, queueLimit: 20 });
+  const stored = await single.hash('x');
+  const order: string[] = [];
+  const known = Array.from({ length: 8 }, () =>
+    single.verify(stored, 'x', { line: 'first' }).then(() => order.push('known')),
+  );
+  const stranger = single.hash('x').then(() => order.push('stranger'));
+  await Promise.all([...known, stranger]);
+  expect(order.indexOf('stranger')).toBeLessThan(5);
+});
+
 test('a caller who goes away leaves the queue, and the place is free again', async () => {
   const small = createPasswordHasher({ concurrency: 1, queueLimit: 1 });
   const running = small.hash('a');

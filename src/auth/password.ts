@@ -12,7 +12,7 @@ export interface PasswordVerdict {
 /** How to wait where others are before. */
 export interface Waiting {
   readonly signal?: AbortSignal | undefined;
-  /** `first`: in a line of its own, which is served before the other; for those who have been here before. */
+  /** `first`: in a line of its own, which has three turns of four; for those who have been here before. */
   readonly line?: 'first' | 'other';
 }
 
@@ -124,21 +124,29 @@ interface Turnstile {
 
 type InTurn = <T>(work: () => Promise<T>, waiting: Waiting) => Promise<T>;
 
+/** Of so many turns one is the other line's, if anybody waits there. */
+const OTHERS_TURN = 4;
+
 /** `atOnce` in all, of whom `strangers` may be of the other line; in each line at most `queueLimit`. */
 function createTurnstile({ atOnce, strangers, queueLimit }: Turnstile): InTurn {
   const lines = { first: [] as (() => void)[], other: [] as (() => void)[] };
   const inside = { first: 0, other: 0 };
   let paceMs = 100;
+  let turns = 0;
 
   function hasRoom(line: keyof typeof lines): boolean {
     return inside.first + inside.other < atOnce && (line === 'first' || inside.other < strangers);
   }
+  function next(): keyof typeof lines | undefined {
+    const order =
+      turns % OTHERS_TURN === OTHERS_TURN - 1 ? (['other', 'first'] as const) : (['first', 'other'] as const);
+    return order.find((line) => lines[line].length > 0 && hasRoom(line));
+  }
   function admit(): void {
-    for (const line of ['first', 'other'] as const) {
-      while (lines[line].length > 0 && hasRoom(line)) {
-        inside[line] += 1;
-        lines[line].shift()?.();
-      }
+    for (let line = next(); line; line = next()) {
+      turns += 1;
+      inside[line] += 1;
+      lines[line].shift()?.();
     }
   }
   function queue(waiting: (() => void)[], signal?: AbortSignal): Promise<void> {

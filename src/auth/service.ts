@@ -53,12 +53,11 @@ export function authService({ units, passwords, tokens, sessions, enrol }: AuthD
       return session(await units.write(anonymous(ctx), (work) => signUp(work, account, enrol)));
     },
     logIn: ({ email, password }, ctx) =>
-      refuseEvenly(ctx.signal, async () => {
-        const credentials = await compared({ email, password, clientAddress: callOf(ctx).clientAddress }, ctx.signal);
-        return session(
-          await units.write(anonymous(ctx), (work) => logIn(work, credentials), `LogIn ${normalEmail(email)}`),
-        );
-      }),
+      refuseEvenly(ctx.signal, () =>
+        compared({ email, password, clientAddress: callOf(ctx).clientAddress }, ctx.signal, async (credentials) =>
+          session(await units.write(anonymous(ctx), (work) => logIn(work, credentials), `LogIn ${normalEmail(email)}`)),
+        ),
+      ),
     async refreshSession({ refreshToken }, ctx) {
       return session(await units.write(anonymous(ctx), (work) => refreshSession(work, refreshToken)));
     },

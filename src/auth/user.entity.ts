@@ -28,7 +28,7 @@ export const UserSchema = defineEntity({
 /** Wrong passwords, from all places together, from which on an account counts as under attack. */
 const ATTACK = 50;
 
-/** An account. Its role never changes. */
+/** An account. No method changes its role. */
 export class User extends UserSchema.class {
   /** A new account that may be used at once. `passwordHash` is a PHC string. */
   static signUp(account: Pick<User, 'email' | 'passwordHash' | 'displayName' | 'role' | 'timeZone'>, now: Date): User {

@@ -8,6 +8,9 @@ const cancelling = createGate(2, 1_000, 'OVERLOADED');
 /** Milliseconds to connect, and again for the answer: a silent database must not keep the statement's own connection waiting for this one. */
 const PATIENCE_MS = 2_000;
 
+/** Backends whose cancel was sent and not answered: it may still come. Their connections are not used again. */
+export const unanswered = new Set<number>();
+
 /** The connection by which kysely cancels a statement whose caller has gone. A flood of callers who go away opens no flood of connections. */
 export class CancelClient implements PostgresClient {
   private readonly client: pg.Client;
@@ -33,7 +36,11 @@ export class CancelClient implements PostgresClient {
   readonly query = this.run.bind(this) as PostgresClient['query'];
 
   private run(text: string, values: readonly unknown[]): Promise<unknown> {
-    return this.client.query(text, [...values]);
+    const pid = Number(/pg_cancel_backend\((\d+)\)/.exec(text)?.[1]);
+    return this.client.query(text, [...values]).catch((error: unknown) => {
+      unanswered.add(pid);
+      throw error;
+    });
   }
 
   end(): void {

@@ -4,8 +4,8 @@ import { PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
 import { CancelClient } from './cancel-client.ts';
-import { createPool, knock, type PoolOptions } from './pool.ts';
-import { createPresence, type Presence } from './presence.ts';
+import { createPool, type PoolOptions } from './pool.ts';
+import type { Presence } from './presence.ts';
 import { forkFor, row } from './statement.ts';
 
 /** How to reach PostgreSQL, and how long to wait for it. */
@@ -45,8 +45,7 @@ types.setTypeParser(pg.types.builtins.INT8, Number);
 /** Makes the ORM; no connection is opened before the first statement. */
 export function createOrm(database: DatabaseOptions, entities: readonly EntitySchema[]): MikroORM {
   const warn = database.warn ?? (() => {});
-  const pool = poolOptions(database);
-  const presence = createPresence(() => knock(pool));
+  const { pool, presence } = createPool(poolOptions(database), warn);
   const options: Options = {
     clientUrl: database.url,
     entities: [...entities],
@@ -56,7 +55,7 @@ export function createOrm(database: DatabaseOptions, entities: readonly EntitySc
     discovery: { warnWhenNoEntities: false },
     loggerFactory: () => quietLogger(warn),
     driverOptions: new PostgresDialect({
-      pool: async () => createPool(pool, presence, warn),
+      pool,
       controlClient: CancelClient,
     }),
   };

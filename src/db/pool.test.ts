@@ -54,6 +54,14 @@ const failure = (work: () => Promise<unknown>, of = signal) => {
 const write = () =>
   inTransaction(orm, signal, (em) => rows(em, sql`CREATE TEMPORARY TABLE a_write (id int) ON COMMIT DROP`));
 
+test('while only new connections fail, those that exist serve on: a late answer makes nobody refuse them', async () => {
+  await allPids();
+  proxy.refuse();
+  await rows(forkFor(orm, signal), sql`SELECT pg_sleep(2.7)`);
+  expect(await failure(() => pid())).toMatchObject({ reason: 'OK' });
+  expect(new Set(await allPids()).size).toBe(POOL);
+});
+
 test('what a read-only server was asked on is not asked again, nor is any connection beside it', async () => {
   const before = await allPids();
   expect(new Set(before).size).toBe(POOL);

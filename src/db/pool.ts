@@ -1,9 +1,10 @@
 import type { PostgresPool, PostgresPoolClient } from 'kysely';
 import pg from 'pg';
+import { unanswered } from './cancel-client.ts';
 import { isGone } from './database-error.ts';
 import { patience } from './patience.ts';
 import { clientWatchedBy } from './pooled-client.ts';
-import type { Presence } from './presence.ts';
+import { createPresence, type Presence } from './presence.ts';
 
 /** How the pool reaches the database. */
 export interface PoolOptions extends pg.PoolConfig {
@@ -20,9 +21,9 @@ export interface PoolOptions extends pg.PoolConfig {
  */
 export function createPool(
   { statementMs, ...options }: PoolOptions,
-  presence: Presence,
   warn: (message: string) => void,
-): PostgresPool {
+): { readonly pool: PostgresPool; readonly presence: Presence } {
+  const presence = createPresence(() => ask(pool, options));
   const onGone = (error: unknown) => {
     presence.doubt();
     if ((error as { code?: string }).code === READ_ONLY) dismissAll();
@@ -42,9 +43,12 @@ export function createPool(
     presence.doubt();
     warn(`idle connection: ${error.message}`);
   });
-  return { connect: () => connect(pool, presence), end: () => pool.end(), options: pool.options };
+  const given = { connect: () => connect(pool, presence), end: () => pool.end(), options: pool.options };
+  return { pool: given, presence };
 }
 
+/** Milliseconds that a free connection has to answer when it is doubtful whether there is a database. */
+const ANSWER_MS = 1_000;
 /** SQLSTATE of a write on what is, or has become, a standby. */
 const READ_ONLY = '25006';
 
@@ -67,8 +71,18 @@ function unlessAborted(coming: Promise<pg.PoolClient>, signal: AbortSignal): Pro
       coming.then((client) => client.release()).catch(() => {});
     };
     signal.addEventListener('abort', leave, { once: true });
+    // In the callback that gives it out: an abort in between would take it back from whoever has it.
     const stay = () => signal.removeEventListener('abort', leave);
-    coming.then(resolve, reject).finally(stay);
+    coming.then(
+      (client) => {
+        stay();
+        resolve(client);
+      },
+      (error: unknown) => {
+        stay();
+        reject(error);
+      },
+    );
   });
 }
 
@@ -83,10 +97,11 @@ function dismissal(pool: pg.Pool): () => void {
   });
   pool.on('release', (_error, client) => {
     inUse.delete(client);
-    if (unwanted.has(client)) end(client);
+    if (unwanted.has(client) || mayBeCancelled(client)) end(client);
     else idle.add(client);
   });
   pool.on('remove', (client) => {
+    mayBeCancelled(client);
     idle.delete(client);
     inUse.delete(client);
   });
@@ -105,8 +120,35 @@ function end(client: pg.PoolClient): void {
   ending.connection.stream.destroy();
 }
 
+/** A cancel that was sent for its last statement may still come, and would hit the next one. */
+function mayBeCancelled(client: pg.PoolClient): boolean {
+  return unanswered.delete((client as unknown as { processID: number }).processID);
+}
+
+/** Resolves when the database answers on a connection that is free, or else lets a new one in. */
+async function ask(pool: pg.Pool, options: pg.ClientConfig): Promise<void> {
+  if (!(await answersOnFree(pool))) await knock(options);
+}
+
+async function answersOnFree(pool: pg.Pool): Promise<boolean> {
+  if (pool.idleCount === 0) return false;
+  const client = await pool.connect();
+  const silent = Promise.withResolvers<never>();
+  const timer = setTimeout(() => silent.reject(new Error('silent')), ANSWER_MS);
+  try {
+    await Promise.race([client.query('SELECT 1'), silent.promise]);
+    return true;
+  } catch {
+    end(client);
+    return false;
+  } finally {
+    clearTimeout(timer);
+    client.release();
+  }
+}
+
 /** Resolves when a server lets us in, or answers at all: one that has no room for another connection is there. */
-export async function knock({ statementMs: _, ...options }: PoolOptions): Promise<void> {
+async function knock(options: pg.ClientConfig): Promise<void> {
   const client = new pg.Client({ ...options, application_name: 'amrutam knock' });
   client.on('error', () => {});
   try {

@@ -1,6 +1,6 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { sql } from 'kysely';
-import { row, rows, type Sql } from './statement.ts';
+import { allowStatements, row, rows, type Sql } from './statement.ts';
 import { inTransaction } from './transaction.ts';
 
 /** Any number that only upkeep uses. */
@@ -26,14 +26,19 @@ const OUTDATED: readonly (readonly [table: string, condition: Sql])[] = [
 /**
  * Keeps the database in shape: deletes outdated rows in small batches, passing over those in use, and makes the audit log's
  * partitions of the coming 24 months. Several instances may run it; one at a time works, the others find nothing to do.
- * Answers how many rows were deleted.
+ * Answers how many rows were deleted. One part that fails keeps none of the others from being done; then throws AggregateError.
  */
 export async function keepUp(orm: MikroORM): Promise<number> {
+  const errors: unknown[] = [];
   let deleted = 0;
+  const attempt = (work: () => Promise<void>) => work().catch((error: unknown) => void errors.push(error));
   for (const [table, condition] of OUTDATED) {
-    for (let batch = BATCH; batch === BATCH; deleted += batch) batch = await deleteBatch(orm, table, condition);
+    await attempt(async () => {
+      for (let batch = BATCH; batch === BATCH; deleted += batch) batch = await deleteBatch(orm, table, condition);
+    });
   }
-  await alone(orm, async (em) => void (await rows(em, sql`SELECT ensure_audit_partitions(24)`)));
+  await attempt(() => alone(orm, async (em) => void (await rows(em, sql`SELECT ensure_audit_partitions(24)`))));
+  if (errors.length > 0) throw new AggregateError(errors, 'a part of the upkeep failed');
   return deleted;
 }
 
@@ -61,6 +66,7 @@ async function deleteBatch(orm: MikroORM, table: string, condition: Sql): Promis
 /** Runs `work` in a transaction unless another instance is at it: then it answers undefined. */
 function alone<T>(orm: MikroORM, work: Parameters<typeof inTransaction<T>>[2]): Promise<T | undefined> {
   return inTransaction(orm, AbortSignal.timeout(BATCH_MS), async (em) => {
+    await allowStatements(em, BATCH_MS);
     const turn = await row<{ had: boolean }>(em, sql`SELECT pg_try_advisory_xact_lock(${LOCK}) AS had`);
     return turn?.had ? work(em) : undefined;
   });

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { sql } from 'kysely';
 import { RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
+import { query } from '../../test/support/calls.ts';
 import { person } from '../../test/support/people.ts';
 import { type BothClients, clientsOf, outcomeOf, tally } from '../../test/support/process-client.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
@@ -61,6 +63,17 @@ test('thirty sign-ups a minute from one address, counted apart from log-ins', as
     outcomeOf(from('203.0.113.1'), (as) => clientsOf(behindProxy).turn(i).auth.signUp({}, as)),
   );
   expect(tally(outcomes)).toEqual({ FIELD_INVALID: 30, RATE_LIMITED: 20 });
+});
+
+test('who has a session no more spends nothing of what its owner may', async () => {
+  const owner = await person(direct, 'PATIENT');
+  const thief = { headers: owner.headers };
+  const change = { currentPassword: 'whatever it was before', newPassword: 'eleven marble canoes' };
+  const ask = (i: number) => outcomeOf(thief, (as) => clientsOf(direct).turn(i).auth.changePassword(change, as));
+  await query(direct, sql`UPDATE session SET revoked_at = now() WHERE id = ${owner.sessionId}`);
+  expect(tally(await many(20, ask))).toEqual({ SESSION_REVOKED: 20 });
+  await query(direct, sql`UPDATE session SET revoked_at = NULL WHERE id = ${owner.sessionId}`);
+  expect((await ask(0)).reason).not.toBe('RATE_LIMITED');
 });
 
 test('sixty bookings a minute an account, whatever address they come from; another account is not concerned', async () => {
