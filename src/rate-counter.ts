@@ -61,10 +61,10 @@ async function waitAfter(taken: Promise<RateLimiterRes>): Promise<number> {
   }
 }
 
-/** The client's own time limit counts only until a command is sent. */
+/** The client's own time limit counts only until a command is sent. An answer that is there, though we were too busy to read it, counts. */
 async function inTime<T>(answer: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error('no answer in time')), PATIENCE_MS);
+  const timer = setTimeout(() => setImmediate(() => late.reject(new Error('no answer in time'))), PATIENCE_MS);
   try {
     return await Promise.race([answer, late.promise]);
   } finally {

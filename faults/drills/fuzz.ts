@@ -16,7 +16,7 @@ export const fuzz: Drill = {
     {
       file: 'src/rpc/errors.ts',
       from: 'new ConnectError(fault.message.toWellFormed(), CODE[fault.reason], undefined, details);',
-      to: 'new ConnectError(`${fault.message} at ${import.meta.filename}`, CODE[fault.reason], undefined, details);',
+      to: "new ConnectError(fault.message + ' at ' + import.meta.filename, CODE[fault.reason], undefined, details);",
       means: 'refusals show a path of the server',
     },
   ],

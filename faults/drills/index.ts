@@ -28,6 +28,7 @@ import { oppositeReschedules } from './opposite-reschedules.ts';
 import { overload } from './overload.ts';
 import { postgresRestart } from './postgres-restart.ts';
 import { readOnlyLeader } from './read-only-leader.ts';
+import { redisAway } from './redis-away.ts';
 import { refreshInTwoTabs } from './refresh-in-two-tabs.ts';
 import { revokedEverywhere } from './revoked-everywhere.ts';
 import { rollingRestart } from './rolling-restart.ts';
@@ -65,6 +66,7 @@ export const drills: readonly Drill[] = [
   overload,
   hotSlot,
   wrongPasswords,
+  redisAway,
   forgedTokens,
   revokedEverywhere,
   refreshInTwoTabs,
