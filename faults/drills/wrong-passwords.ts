@@ -24,7 +24,7 @@ export const wrongPasswords: Drill = {
   story: `ten thousand wrong passwords for one account from ${ADDRESSES} addresses, while others book and the victim signs in`,
   breaks: [
     {
-      file: 'src/auth/user-lock.ts',
+      file: 'src/auth/find-account.ts',
       from: 'AND network = ',
       to: "AND '' <> ",
       means: 'wrong passwords make the account wait, wherever they come from',

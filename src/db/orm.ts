@@ -1,6 +1,6 @@
 import { Migrator } from '@mikro-orm/migrations';
 import { type EntitySchema, MikroORM, type Options } from '@mikro-orm/postgresql';
-import { PostgresDialect, sql } from 'kysely';
+import { PostgresDialect, type PostgresPool, sql } from 'kysely';
 import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
 import { CancelClient } from './cancel-client.ts';
@@ -45,7 +45,11 @@ types.setTypeParser(pg.types.builtins.INT8, Number);
 /** Makes the ORM; no connection is opened before the first statement. */
 export function createOrm(database: DatabaseOptions, entities: readonly EntitySchema[]): MikroORM {
   const warn = database.warn ?? (() => {});
-  const { pool, presence } = createPool(poolOptions(database), warn);
+  const poolFor = async (): Promise<PostgresPool> => {
+    const { pool, presence } = createPool(poolOptions(database), warn);
+    presences.set(orm, presence);
+    return pool;
+  };
   const options: Options = {
     clientUrl: database.url,
     entities: [...entities],
@@ -54,16 +58,13 @@ export function createOrm(database: DatabaseOptions, entities: readonly EntitySc
     forceUtcTimezone: true,
     discovery: { warnWhenNoEntities: false },
     loggerFactory: () => quietLogger(warn),
-    driverOptions: new PostgresDialect({
-      pool,
-      controlClient: CancelClient,
-    }),
+    driverOptions: new PostgresDialect({ pool: poolFor, controlClient: CancelClient }),
   };
   const orm = new MikroORM(options);
-  presences.set(orm, presence);
   return orm;
 }
 
+/** Of each ORM's pool, which is made when it is first needed. */
 const presences = new WeakMap<MikroORM, Presence>();
 
 /** Resolves when there is a database as far as is known, asking it when that is doubtful; throws the driver's error else. */
