@@ -18,15 +18,15 @@ export const connectionFlood: Drill = {
   story: '2,000 connections of one address to each port, silent or idle; others come in, and a proxy may open more',
   breaks: [
     {
-      file: 'src/rpc/connection-limit.ts',
-      from: ' || (held.get(client) ?? 0) >= connectionsEach',
+      file: 'src/rpc/places.ts',
+      from: ' || own >= each',
       to: '',
       means: 'one client may hold all connections that there are',
     },
     {
-      file: 'src/rpc/connection-limit.ts',
-      from: 'if (options.isProxy(address)) return;',
-      to: '',
+      file: 'src/rpc/client-at.ts',
+      from: 'isProxy(address) ? undefined : networkOf(address)',
+      to: 'networkOf(address)',
       means: 'a trusted proxy is taken for one client',
     },
     {

@@ -24,8 +24,8 @@ export const hundredThousandResets: Drill = {
   breaks: [
     {
       file: 'src/rpc/reset-budget.ts',
-      from: 'if (left >= 0) return;',
-      to: 'if (left >= -1) return;',
+      from: 'if (left >= 0 || session.destroyed) return left >= 0;',
+      to: 'if (left >= 0 || !session.destroyed) return true;',
       means: 'broken-off calls are counted, and nothing follows',
     },
     {

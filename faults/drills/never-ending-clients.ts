@@ -42,7 +42,7 @@ export const neverEndingClients: Drill = {
     },
     {
       file: 'src/rpc/http-listener.ts',
-      from: 'headersTimeout: Math.min(10_000, limits.bodyMs),\n    requestTimeout: limits.bodyMs,',
+      from: 'headersTimeout: Math.min(10_000, limits.bodyMs),\n    requestTimeout: limits.bodyMs + TOLD_MS,',
       to: 'headersTimeout: 0,\n    requestTimeout: 0,',
       means: 'a head may take for ever over HTTP/1',
     },

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import http2 from 'node:http2';
 import net from 'node:net';
+import tls from 'node:tls';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import * as grpc from '@grpc/grpc-js';
 import { afterEach, describe, expect, test } from '@jest/globals';
@@ -216,6 +217,21 @@ test('a hundred idle connections on each port do not hold the close up', async (
   for (const socket of sockets.slice(100, 200)) socket.write('GET /livez HTTP/1.1\r\nhost: x\r\n\r\n');
   for (const socket of sockets.slice(0, 100)) socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0');
   await wait(200);
+  const startedAt = performance.now();
+  await served.close(5_000);
+  expect(performance.now() - startedAt).toBeLessThan(1_500);
+  for (const socket of sockets) socket.destroy();
+});
+
+test('TLS connections on which no request has come do not hold the close up', async () => {
+  await serve(0);
+  const ends = ['http/1.1', 'h2'].map(async (protocol) => {
+    const socket = tls.connect({ port: served.https, rejectUnauthorized: false, ALPNProtocols: [protocol] });
+    await once(socket.on('error', () => {}).resume(), 'secureConnect');
+    return socket;
+  });
+  const sockets = await Promise.all(ends);
+  await wait(50);
   const startedAt = performance.now();
   await served.close(5_000);
   expect(performance.now() - startedAt).toBeLessThan(1_500);

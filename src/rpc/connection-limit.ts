@@ -1,14 +1,14 @@
 import type { Server, Socket } from 'node:net';
-import { networkOf } from '../network.ts';
-import { bareAddress } from './client-address.ts';
+import { clientAt, type IsProxy } from './client-at.ts';
 import type { Limits } from './limits.ts';
+import { places } from './places.ts';
 import type { TurnAway } from './turned-away.ts';
 
 /** What a listener's door needs to know. */
 export interface DoorOptions {
   readonly limits: Limits;
-  /** Whether an address is that of a proxy, which stands for many clients. */
-  readonly isProxy: (address: string) => boolean;
+  /** Proxies stand for many clients. */
+  readonly isProxy: IsProxy;
   readonly turnAway: TurnAway;
 }
 
@@ -18,30 +18,18 @@ export interface DoorOptions {
  */
 export function limitConnections(server: Server, options: DoorOptions): void {
   const { connections, connectionsEach, silentMs } = options.limits;
-  const held = new Map<string, number>();
-  let all = 0;
-  const enter = (client: string) => {
-    held.set(client, (held.get(client) ?? 0) + 1);
-    all += 1;
-  };
-  const leave = (client: string) => {
-    const left = (held.get(client) ?? 1) - 1;
-    if (left > 0) held.set(client, left);
-    else held.delete(client);
-    all -= 1;
-  };
+  const take = places({ all: connections, each: connectionsEach });
   server.prependListener('connection', (socket: Socket) => {
     hangUpOnSilence(socket, silentMs, options.turnAway);
-    const address = bareAddress(socket.remoteAddress ?? '') ?? '';
-    if (options.isProxy(address)) return;
-    const client = networkOf(address);
-    if (all >= connections || (held.get(client) ?? 0) >= connectionsEach) {
-      options.turnAway('connection over the limit');
-      socket.destroy();
+    const client = clientAt(socket.remoteAddress, options.isProxy);
+    if (client === undefined) return;
+    const free = take(client);
+    if (free) {
+      socket.once('close', free);
       return;
     }
-    enter(client);
-    socket.once('close', () => leave(client));
+    options.turnAway('connection over the limit', client);
+    socket.destroy();
   });
 }
 

@@ -8,9 +8,11 @@ import { type DoorOptions, limitConnections } from './connection-limit.ts';
 import { type Ending, ending } from './ending.ts';
 import { type RefuseCall, takeNoCompression, watchIntake } from './grpc-intake.ts';
 import { grpcMethod } from './grpc-method.ts';
-import { http2Options } from './http2-options.ts';
+import { http2Options, sessionMegabytes } from './http2-options.ts';
+import { limitWatches } from './limit-watches.ts';
 import { LIMITS, type Limits } from './limits.ts';
 import { bind, closerOf, doorOf, type Listener, type ListenerOptions, type TlsPair } from './listener.ts';
+import { places } from './places.ts';
 import { resetBudget } from './reset-budget.ts';
 import { guardPort, type StreamGuard, streamGuard } from './stream-guard.ts';
 import { unreadBudget } from './unread-budget.ts';
@@ -22,9 +24,9 @@ import { unreadBudget } from './unread-budget.ts';
 export function grpcListener(options: ListenerOptions): Listener {
   const limits = { ...LIMITS, ...options.limits };
   const end = ending();
-  const { server, connect } = serverOf(options, limits, end);
-  const ear = net.createServer((socket) => void (socket.destroyed || connect(socket)));
   const door = doorOf(options, limits);
+  const { server, connect } = serverOf(options, door, end);
+  const ear = net.createServer((socket) => void (socket.destroyed || connect(socket)));
   limitConnections(ear, door);
   const close = closerOf(ear);
   let port = 0;
@@ -51,18 +53,19 @@ export function grpcListener(options: ListenerOptions): Listener {
   };
 }
 
-function serverOf(options: ListenerOptions, limits: Limits, end: Ending) {
+function serverOf(options: ListenerOptions, { limits, isProxy }: DoorOptions, end: Ending) {
   // grpc-js writes header values that it can't read to standard error: a token might be among them.
   grpc.setLogVerbosity(grpc.logVerbosity.NONE);
   const refusals = new Map<string, RefuseCall>();
   const interceptors = [watchIntake(refusals, limits)];
   const server = new grpc.Server({ ...channelOptions(limits), interceptors });
-  // grpc-js passes none of these on; a test sees to it that they arrive.
+  // grpc-js passes most of these on by no other way; grpc-listener.test.ts sees to it that they arrive.
   Object.assign(Reflect.get(server, 'commonServerOptions') as object, http2Options(limits));
+  const chain = [...options.interceptors, limitWatches(limits, isProxy)];
   const scope = { limits, addressOf: clientAddress(options.trustedProxies ?? []), end, log: options.log };
   for (const { service, impl } of options.routes) {
     const specs = Object.values(createServiceImplSpec(service, impl).methods);
-    const methods = specs.map((spec) => ({ spec, ...grpcMethod(spec, options.interceptors, scope) }));
+    const methods = specs.map((spec) => ({ spec, ...grpcMethod(spec, chain, scope) }));
     for (const { spec, refuse } of methods) refusals.set(pathOf(spec), refuse);
     server.addService(
       Object.fromEntries(methods.map(({ spec }) => [spec.method.name, definitionOf(spec)])),
@@ -77,13 +80,15 @@ function guardOf({ routes }: ListenerOptions, door: DoorOptions): StreamGuard {
   const known = new Set(routes.flatMap(({ service }) => service.methods.map((m) => `/${m.parent.typeName}/${m.name}`)));
   const guard = streamGuard(routes, {
     ...door,
-    breakOff: resetBudget(door),
+    takeStream: places({ all: Number.POSITIVE_INFINITY, each: door.limits.streamsEach }),
+    resets: resetBudget(door),
     watchOutlet: unreadBudget(door.limits.unreadBytes, door.turnAway),
   });
   const age = connectionAge(door);
   return (stream, headers) => {
     guard(stream, headers);
-    if (stream.session) age(stream.session as ServerHttp2Session);
+    const session = stream.session as ServerHttp2Session | undefined;
+    if (session && !session.destroyed) age(session);
     if (!headers['content-type']?.startsWith('application/grpc')) door.turnAway('another content type');
     else if (!known.has(`${headers[':path']}`)) door.turnAway('no such method');
     takeNoCompression(headers);
@@ -99,6 +104,8 @@ function channelOptions(limits: Limits): grpc.ServerOptions {
     'grpc.keepalive_time_ms': 60_000,
     'grpc.keepalive_timeout_ms': 20_000,
     'grpc.enable_channelz': 0,
+    'grpc.max_concurrent_streams': limits.streams,
+    'grpc-node.max_session_memory': sessionMegabytes(limits),
   };
 }
 

@@ -16,14 +16,16 @@ import { withinTime } from './body-deadline.ts';
 import { kPeerAddress } from './call.ts';
 import { type Chain, chainOf, refuseThrough } from './chain.ts';
 import { type ClientAddress, clientAddress } from './client-address.ts';
+import type { DoorOptions } from './connection-limit.ts';
 import type { Ending } from './ending.ts';
 import { cancelled, faultOfUnread, outOfTime, tooLarge } from './framework-error.ts';
 import { headerSize } from './header-size.ts';
 import { setDeadline } from './http-deadline.ts';
 import { askToLeave, cacheControl, type HttpRequest, type HttpResponse, sendJson, vary } from './http-headers.ts';
 import { pathOf, sendWrongMethod } from './http-pages.ts';
-import { sendRefusal } from './http-refusal.ts';
+import { notThere, sendRefusal } from './http-refusal.ts';
 import type { Leaves } from './leaving.ts';
+import { limitWatches } from './limit-watches.ts';
 import type { Limits } from './limits.ts';
 import type { ListenerOptions } from './listener.ts';
 import { kRefusal } from './translate.ts';
@@ -33,10 +35,10 @@ import type { TurnAway } from './turned-away.ts';
 export type Calls = (req: HttpRequest, res: HttpResponse) => boolean;
 
 /** What the calls of one listener share. */
-export interface CallsOptions extends ListenerOptions {
+export interface CallsOptions extends ListenerOptions, DoorOptions {
+  readonly limits: Limits;
   readonly end: Ending;
   readonly leaves: Leaves;
-  readonly turnAway: TurnAway;
 }
 
 /** How far a call has come. */
@@ -54,8 +56,9 @@ const kProgress = createContextKey<Progress>({ entered: false, answered: false }
 const kLate = createContextKey<Fault | undefined>(undefined, { description: 'late' });
 
 /** Connect, gRPC-Web, and over TLS gRPC, on Node's HTTP servers. */
-export function calls(options: CallsOptions, limits: Limits): Calls {
-  const handlers = handlersOf(options, limits);
+export function calls(options: CallsOptions): Calls {
+  const { limits } = options;
+  const handlers = handlersOf(options);
   const addressOf = clientAddress(options.trustedProxies ?? []);
   return (req, res) => {
     const handler = handlers.get(pathOf(req));
@@ -74,12 +77,13 @@ export function calls(options: CallsOptions, limits: Limits): Calls {
   };
 }
 
-function handlersOf(options: CallsOptions, limits: Limits): Map<string, UniversalHandler> {
-  const { interceptors, end, tls, routes } = options;
+function handlersOf(options: CallsOptions): Map<string, UniversalHandler> {
+  const { interceptors, end, tls, routes, limits, isProxy } = options;
   const refusing = chainOf(interceptors, () => Promise.reject(new Error('a refused call was let through')));
+  const watching = limitWatches(limits, isProxy);
   const router = (shutdownSignal?: AbortSignal) =>
     createConnectRouter({
-      interceptors: [notingProgress, ...interceptors],
+      interceptors: [notingProgress, ...interceptors, watching],
       requestGate: (context) => gate(context, refusing, end),
       readMaxBytes: limits.receiveBytes,
       writeMaxBytes: limits.sendBytes,
@@ -184,8 +188,15 @@ function missed(
 
 /** Requests that are none in any protocol: connect answers them with a bare status. */
 function sendStatus(handler: UniversalHandler, status: number, { req, res, turnAway }: Exchange): void {
-  turnAway(status === 405 ? 'another HTTP method' : 'another content type');
-  const why = new Fault('MESSAGE_MALFORMED', 'the content type is none that this method speaks');
-  if (status === 405) sendWrongMethod(req, res, handler.allowedMethods);
-  else sendRefusal(req, res, status, why);
+  if (status === 405) {
+    turnAway('another HTTP method');
+    sendWrongMethod(req, res, handler.allowedMethods);
+  } else if (status === 505) {
+    turnAway('another HTTP version');
+    sendRefusal(req, res, status, notThere('this method streams both ways, which takes HTTP/2'));
+  } else {
+    turnAway('another content type');
+    const why = new Fault('MESSAGE_MALFORMED', 'the content type is none that this method speaks');
+    sendRefusal(req, res, status, why);
+  }
 }

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import http from 'node:http';
+import http2 from 'node:http2';
 import net from 'node:net';
 import { createClient } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -7,6 +8,7 @@ import { AvailabilityService } from '../../gen/amrutam/availability/v1/availabil
 import { Fault } from '../fault.ts';
 import { httpListener } from './http-listener.ts';
 import type { Readiness } from './http-pages.ts';
+import type { Limits } from './limits.ts';
 import { type Listeners, listeners, transports } from './listeners.fixture.ts';
 
 const ID = '0192f0c4-7e5a-7b3c-8d2e-1f2a3b4c5d6e';
@@ -242,4 +244,27 @@ test('a port in use is the socket error itself', async () => {
   await expect(listener.listen('127.0.0.1', port)).rejects.toMatchObject({ code: 'EADDRINUSE' });
   await listener.close(0);
   other.close();
+});
+
+describe('an HTTP/2 connection over TLS', () => {
+  /** Makes a call, and waits for what the server does with the connection: milliseconds until it asks to go. */
+  async function asksToGoAfter(limits: Partial<Limits>): Promise<number> {
+    const own = await listeners({}, { limits });
+    const session = http2.connect(`https://127.0.0.1:${own.https}`, { rejectUnauthorized: false });
+    const asked = new Promise((resolve) => session.on('error', () => {}).once('goaway', resolve));
+    await once(session.request({ ':path': '/livez' }).resume(), 'close');
+    const startedAt = performance.now();
+    await asked;
+    session.destroy();
+    await own.close();
+    return performance.now() - startedAt;
+  }
+
+  test('stays for idleMs without a call, longer than one on which somebody is waited for', async () => {
+    expect(await asksToGoAfter({ stillMs: 100, idleMs: 600 })).toBeGreaterThan(500);
+  });
+
+  test('is asked to go when it is old', async () => {
+    expect(await asksToGoAfter({ ageMs: 200 })).toBeLessThan(2_000);
+  });
 });

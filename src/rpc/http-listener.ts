@@ -1,7 +1,8 @@
 import http from 'node:http';
-import http2, { type Http2SecureServer } from 'node:http2';
+import http2, { type Http2SecureServer, type ServerHttp2Session } from 'node:http2';
 import { type Server, Socket } from 'node:net';
-import { limitConnections } from './connection-limit.ts';
+import { connectionAge } from './connection-age.ts';
+import { type DoorOptions, limitConnections } from './connection-limit.ts';
 import { cors } from './cors.ts';
 import { type Ending, ending } from './ending.ts';
 import { malformed } from './framework-error.ts';
@@ -13,10 +14,12 @@ import { http2Options } from './http2-options.ts';
 import { leaving } from './leaving.ts';
 import { LIMITS, type Limits } from './limits.ts';
 import { bind, closerOf, doorOf, type Listener, type ListenerOptions, type TlsPair } from './listener.ts';
+import { pipelinesOf } from './pipelines.ts';
+import { places } from './places.ts';
 import { resetBudget } from './reset-budget.ts';
-import { type StreamGuard, streamGuard } from './stream-guard.ts';
-import type { TurnAway } from './turned-away.ts';
+import { type GuardOptions, type StreamGuard, streamGuard, TOLD_MS } from './stream-guard.ts';
 import { unreadBudget } from './unread-budget.ts';
+import { refuseUnreadable } from './unreadable.ts';
 
 /** What the HTTP listener needs beside what both need. */
 export interface HttpListenerOptions extends ListenerOptions, PageOptions {
@@ -31,24 +34,27 @@ export function httpListener(options: HttpListenerOptions): Listener {
   const limits = { ...LIMITS, ...options.limits };
   const end = ending();
   const door = doorOf(options, limits);
-  const watchOutlet = unreadBudget(limits.unreadBytes, door.turnAway);
-  const answer = answerTo({ ...options, turnAway: door.turnAway }, limits, end);
+  const shared = {
+    ...door,
+    watchOutlet: unreadBudget(limits.unreadBytes, door.turnAway),
+    takeStream: places({ all: Number.POSITIVE_INFINITY, each: limits.streamsEach }),
+  };
+  const answer = answerTo({ ...options, ...door }, end);
   const server = options.tls
-    ? secureServer(
-        options.tls,
-        limits,
-        streamGuard(options.routes, { ...door, watchOutlet, breakOff: resetBudget(door) }),
-      )
+    ? secureServer(options.tls, limits, guardOf(options.routes, shared))
     : http.createServer(http1Options(limits));
   limitConnections(server, door);
-  server.on(options.tls ? 'secureConnection' : 'connection', (socket: Socket) =>
-    watchOutlet(socket, () => socket.destroy()),
-  );
+  const pipelines = pipelinesOf(shared);
+  server.on(options.tls ? 'secureConnection' : 'connection', pipelines.watch);
   server.on('request', (req: HttpRequest, res: HttpResponse) => {
+    if (!pipelines.begin(req, res)) return;
     // An answer that began before has promised to keep its connection alive.
     res.once('close', () => end.late.aborted && hangUp(req));
     answer(req, res);
   });
+  (server as http.Server).on('clientError', (error, socket) =>
+    refuseUnreadable(error, socket as Socket, pipelines, door),
+  );
   closeStill(server, limits);
   const askToGo = sessionsOf(server, end);
   const close = closerOf(server);
@@ -69,14 +75,20 @@ export function httpListener(options: HttpListenerOptions): Listener {
   };
 }
 
-function answerTo(options: HttpListenerOptions & { readonly turnAway: TurnAway }, limits: Limits, end: Ending): Answer {
+function guardOf(routes: HttpListenerOptions['routes'], shared: Omit<GuardOptions, 'resets'>): StreamGuard {
+  const guard = streamGuard(routes, { ...shared, resets: resetBudget(shared) });
+  const age = connectionAge(shared);
+  return (stream, headers) => {
+    guard(stream, headers);
+    const session = stream.session as ServerHttp2Session | undefined;
+    if (session && !session.destroyed) age(session);
+  };
+}
+
+function answerTo(options: HttpListenerOptions & DoorOptions, end: Ending): Answer {
   const overTls = options.tls !== undefined;
   const leaves = leaving(end);
-  const [call, page, allowOrigin] = [
-    calls({ ...options, end, leaves }, limits),
-    pages(options),
-    cors(options.corsOrigins),
-  ];
+  const [call, page, allowOrigin] = [calls({ ...options, end, leaves }), pages(options), cors(options.corsOrigins)];
   return (req, res) => {
     try {
       setSecurityHeaders(res, overTls);
@@ -95,7 +107,7 @@ function http1Options(limits: Limits): http.ServerOptions {
   return {
     maxHeaderSize: limits.headerBytes,
     headersTimeout: Math.min(10_000, limits.bodyMs),
-    requestTimeout: limits.bodyMs,
+    requestTimeout: limits.bodyMs + TOLD_MS,
     connectionsCheckingInterval: Math.min(2_000, limits.bodyMs),
     keepAliveTimeout: limits.idleMs,
     // Two authorization headers must not look like one.
@@ -128,9 +140,10 @@ function sessionsOf(server: http.Server | Http2SecureServer, { closing }: Ending
   };
 }
 
-/** Connections on which nothing moves: HTTP/1 is cut, HTTP/2 asked to go when its streams are done. */
-function closeStill(server: http.Server | Http2SecureServer, { stillMs }: Limits): void {
+/** Connections on which nothing moves: HTTP/1 is cut, HTTP/2, later, asked to go when its streams are done. */
+function closeStill(server: http.Server | Http2SecureServer, { stillMs, idleMs }: Limits): void {
   server.setTimeout(stillMs);
+  (server as Server).on('session', (session: http2.ServerHttp2Session) => session.setTimeout(idleMs));
   (server as Server).on('timeout', (still: Socket | http2.ServerHttp2Session) => {
     if (still instanceof Socket) still.destroy();
     else still.close();

@@ -6,7 +6,12 @@ import { type HttpRequest, type HttpResponse, sendJson } from './http-headers.ts
 
 /** Answers a request that is no call as Connect writes errors, with the reason if there is one. */
 export function sendRefusal(req: HttpRequest, res: HttpResponse, status: number, why: Fault | ConnectError): void {
-  sendJson(req, res, status, errorToJson(toConnectError(why), undefined) as object);
+  sendJson(req, res, status, refusalJson(why));
+}
+
+/** What sendRefusal says, for what can't be answered through Node. */
+export function refusalJson(why: Fault | ConnectError): object {
+  return errorToJson(toConnectError(why), undefined) as object;
 }
 
 /** There is no such address, or not with this HTTP method. */

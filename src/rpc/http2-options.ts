@@ -9,11 +9,18 @@ export function http2Options(limits: Limits): SecureServerOptions {
   return {
     streamResetBurst: limits.proxyResetBurst,
     streamResetRate: limits.proxyResetRate,
-    // Megabytes; beyond them no new stream is taken. grpc-js would set no limit.
-    maxSessionMemory: 16,
+    maxSessionMemory: sessionMegabytes(limits),
     maxSessionInvalidFrames: 100,
     maxSessionRejectedStreams: 100,
     handshakeTimeout: limits.silentMs,
     settings: { maxConcurrentStreams: limits.streams, maxHeaderListSize: limits.headerBytes },
   };
+}
+
+/**
+ * Room for an answer of the largest size on every stream of a connection. Beyond it Node takes no new stream, and on a
+ * proxy's connection that would be other people's; what really waits unread is bounded by unread-budget.ts.
+ */
+export function sessionMegabytes({ streams, sendBytes, headerBytes }: Limits): number {
+  return Math.ceil((1.2 * streams * (sendBytes + headerBytes)) / 1_000_000);
 }

@@ -5,13 +5,19 @@ export interface Limits {
   readonly sendBytes: number;
   /** Of all request headers together. */
   readonly headerBytes: number;
-  /** At once on one HTTP/2 connection. */
+  /** At once on one HTTP/2 connection, and requests without an answer on one of HTTP/1. */
   readonly streams: number;
+  /** At once of one client over all its connections, either HTTP version; trusted proxies are bounded by `streams` alone. */
+  readonly streamsEach: number;
+  /** Calls without an end (health watches, reflection) at once on one listener, those behind trusted proxies too. */
+  readonly watches: number;
+  /** Of one client among them. */
+  readonly watchesEach: number;
   /** Connections of one listener, trusted proxies' aside. */
   readonly connections: number;
   /** Of one client among them. */
   readonly connectionsEach: number;
-  /** Calls that one client may break off at once, and in each second. */
+  /** Calls that one client may break off at once, and in each second, by resets or by hanging up. */
   readonly resetBurst: number;
   readonly resetRate: number;
   /** The same for each HTTP/2 connection of a trusted proxy. */
@@ -25,7 +31,7 @@ export interface Limits {
   readonly longestDeadlineMs: number;
   /** From the first byte of a request to its last; streams of requests are exempt. */
   readonly bodyMs: number;
-  /** Without a byte either way, while an answer waits to be read or a request to be sent. */
+  /** Without a byte either way, while an answer waits to be read or a request to be sent; HTTP/1 with any open call. */
   readonly stillMs: number;
   /** Bytes of answers that wait to be read, over all connections of a listener. */
   readonly unreadBytes: number;
@@ -41,6 +47,9 @@ export const LIMITS: Limits = {
   sendBytes: 1024 * 1024,
   headerBytes: 16 * 1024,
   streams: 100,
+  streamsEach: 2_000,
+  watches: 4_000,
+  watchesEach: 64,
   connections: 5_000,
   connectionsEach: 1_000,
   resetBurst: 5_000,

@@ -78,14 +78,16 @@ export type Closer = (graceMs: number, lingered: () => void) => Promise<void>;
 
 /**
  * Remembers the connections of `server`. The function it returns stops it, and resolves when the last one is closed: those
- * on which nobody has said a word are cut after LINGER_MS, those left after the grace then.
+ * on which nobody has said a word, after the handshake of TLS, are cut after LINGER_MS, those left after the grace then.
  */
 export function closerOf(server: Server): Closer {
   const sockets = new Set<Socket>();
-  server.on('connection', (socket) => {
+  const remember = (socket: Socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-  });
+  };
+  // Of TLS the socket inside too: its bytes are those that come after the handshake.
+  server.on('connection', remember).on('secureConnection', remember);
   const cut = (which: (socket: Socket) => boolean) => {
     for (const socket of sockets) if (which(socket)) socket.destroy();
   };

@@ -1,8 +1,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { constants, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import { type IsProxy, visitors } from './client-at.ts';
 import type { Limits } from './limits.ts';
 import type { Route } from './listener.ts';
-import type { BreakOff } from './reset-budget.ts';
+import type { TakePlace } from './places.ts';
+import type { ResetBudget } from './reset-budget.ts';
 import type { TurnAway } from './turned-away.ts';
 import type { WatchOutlet } from './unread-budget.ts';
 
@@ -12,41 +14,66 @@ export type StreamGuard = (stream: ServerHttp2Stream, headers: IncomingHttpHeade
 /** What a guard is told to do about the streams of its listener. */
 export interface GuardOptions {
   readonly limits: Limits;
-  readonly breakOff: BreakOff;
+  readonly isProxy: IsProxy;
+  readonly takeStream: TakePlace;
+  readonly resets: ResetBudget;
   readonly watchOutlet: WatchOutlet;
   readonly turnAway: TurnAway;
 }
 
+/** Those who can be told that they are out of time have been by then: this guard tells nobody. */
+export const TOLD_MS = 1_500;
+
 /**
- * No library closes an HTTP/2 stream whose request never ends, or whose answer nobody reads; this does. Methods that
- * stream requests may take their time to send them, those that stream answers may pause between them. Streams that their
- * client breaks off are told to `breakOff`.
+ * No library closes an HTTP/2 stream whose request never ends, or whose answer nobody reads, and none counts the streams of
+ * a client over its connections; this does. Methods that stream requests may take their time to send them, those that stream
+ * answers may pause between them. A stream in excess is closed, and counts as one that its client breaks off.
  */
 export function streamGuard(routes: readonly Route[], options: GuardOptions): StreamGuard {
-  const { bodyMs, stillMs } = options.limits;
+  const { resets, watchOutlet, takeStream, turnAway } = options;
+  const visitorOf = visitors(options.isProxy);
+  const watchTime = timeGuard(routes, options.limits);
+  return (stream, headers) => {
+    const session = stream.session as ServerHttp2Session | undefined;
+    if (!session || session.destroyed) return;
+    const visitor = visitorOf(session);
+    if (!resets.begin(visitor)) return;
+    let closedByUs = false;
+    const cut = (code: number = constants.NGHTTP2_CANCEL) => {
+      closedByUs = true;
+      stream.close(code);
+    };
+    const free = takeStream(visitor.client);
+    if (!free) {
+      turnAway('stream over the limit', visitor.client);
+      cut(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      return resets.breakOff(visitor);
+    }
+    watchOutlet(stream, cut);
+    stream.once('close', () => {
+      free();
+      // A client may give NO_ERROR as its reason; then the answer had not ended.
+      const broken = stream.aborted || stream.rstCode !== constants.NGHTTP2_NO_ERROR;
+      if (broken && !closedByUs) resets.breakOff(visitor);
+    });
+    watchTime(stream, headers, () => {
+      turnAway('request that never ended or answer never read');
+      cut();
+    });
+  };
+}
+
+type TimeGuard = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, close: () => void) => void;
+
+function timeGuard(routes: readonly Route[], { bodyMs, stillMs }: Limits): TimeGuard {
   const methods = routes.flatMap(({ service }) => service.methods);
   const pathsOf = (kinds: RegExp) =>
     new Set(methods.filter((m) => kinds.test(m.methodKind)).map((m) => `/${m.parent.typeName}/${m.name}`));
   const [slowToAsk, slowToAnswer] = [pathsOf(/^(client|bidi)/), pathsOf(/^(server|bidi)/)];
-  return (stream, headers) => {
+  return (stream, headers, close) => {
     const path = headers[constants.HTTP2_HEADER_PATH]?.toString() ?? '';
-    const { session } = stream;
-    let closedByUs = false;
-    const cut = () => {
-      closedByUs = true;
-      stream.close(constants.NGHTTP2_CANCEL);
-    };
-    const close = () => {
-      options.turnAway('request that never ended or answer never read');
-      cut();
-    };
-    options.watchOutlet(stream, cut);
-    stream.once('close', () => {
-      const broken = !closedByUs && stream.rstCode !== constants.NGHTTP2_NO_ERROR;
-      if (broken && session) options.breakOff(session as ServerHttp2Session);
-    });
     if (!slowToAsk.has(path)) {
-      const timer = setTimeout(close, bodyMs).unref();
+      const timer = setTimeout(close, bodyMs + TOLD_MS).unref();
       const clear = () => clearTimeout(timer);
       stream.once('end', clear).once('close', clear);
     }
