@@ -33,7 +33,7 @@ beforeAll(async () => {
 afterAll(async () => {
   process.kill(-(server.pid as number), 'SIGTERM');
   await new Promise((resolve) => server.once('exit', resolve));
-  await rm(dataDir, { recursive: true, force: true });
+  await rm(dataDir, { recursive: true, force: true, maxRetries: 20 }); // npm is gone before the database is
 });
 
 test('the two commands are npm ci, which has run, and npm start, which serves', () => {
