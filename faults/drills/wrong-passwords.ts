@@ -14,9 +14,10 @@ const ADDRESSES = 100;
 const BOOKINGS = { perSecond: 20, seconds: 20 };
 const PASSWORD = 'a violet umbrella, twice';
 const HOME = { headers: { 'x-forwarded-for': '198.51.100.7' } };
-/** What a guesser may be told; RATE_LIMITED and OVERLOADED before anything was compared. */
-const TOLD = new Set(['CREDENTIALS_INVALID', 'RATE_LIMITED', 'OVERLOADED', 'CONTENTION', 'DEADLINE_EXCEEDED']);
-
+/** What a guesser may be told; RATE_LIMITED and OVERLOADED before anything was compared, RESOURCE_EXHAUSTED over the limit of streams. */
+const TOLD = new Set([
+  ...['CREDENTIALS_INVALID', 'RATE_LIMITED', 'OVERLOADED', 'CONTENTION', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED'],
+]);
 const LATER = new Set(['OVERLOADED', 'CONTENTION']);
 
 export const wrongPasswords: Drill = {

@@ -17,8 +17,8 @@ export interface Tried {
 /** An account that nobody has: a log-in with an unknown address takes the same way as one with a wrong password. */
 const NOBODY = '00000000-0000-7000-8000-000000000000';
 
-/** Milliseconds that a try waits for those before it, from the same place at the same account. */
-const WAIT_MS = 4_000;
+/** Milliseconds that a try waits for those before it, from the same place at the same account: a flood must not pile up here. */
+const WAIT_MS = 1_000;
 
 /**
  * Compares passwords, outside any transaction, and has `then` do what follows. Throws CREDENTIALS_INVALID where tries have to

@@ -15,7 +15,7 @@ import type { Subject, Work } from './work.ts';
  * account that isn't signed in; and for reports. */
 const LIMITS = { slot: 2, caller: 4, request: 1, account: 1, report: 4 };
 /** Milliseconds that the others wait in memory. A crowd on a slot gets its answers within the 5 s of the default deadline. */
-const WAIT_MS = { slot: 4_000, caller: 4_000, request: 2_000, account: 4_000, report: 4_000 };
+const WAIT_MS = { slot: 4_000, caller: 4_000, request: 2_000, account: 2_000, report: 4_000 };
 
 /** One line of the audit trail, as a unit of work knows it. */
 export interface AuditRecord {
