@@ -64,6 +64,8 @@ export const wrongPasswords: Drill = {
       const strange = Object.keys(tally).filter((reason) => !TOLD.has(reason));
       if (strange.length) throw new Error(`guessers were told ${strange.join(', ')}`);
       if (entries.ok === 0) throw new Error('the victim never got in');
+      if (entries.waited)
+        throw new Error(`the victim was made to wait ${entries.waited} times for others' wrong passwords`);
       const [{ failures } = { failures: 0 }] = (await stage.postgres.query(
         "SELECT count(*)::int AS failures FROM audit_event WHERE action = 'LogIn' AND reason = 'CREDENTIALS_INVALID'",
         clinic.database,
@@ -100,6 +102,7 @@ export const wrongPasswords: Drill = {
 async function victimSignsIn(logIn: () => Promise<{ readonly reason: string }>) {
   let ok = 0;
   let tries = 0;
+  let waited = 0;
   for (const end = Date.now() + 1000 * GUESSES.seconds; Date.now() < end; await sleep(2_000)) {
     tries += 1;
     let { reason } = await logIn();
@@ -108,6 +111,7 @@ async function victimSignsIn(logIn: () => Promise<{ readonly reason: string }>) 
       ({ reason } = await logIn());
     }
     if (reason === 'OK') ok += 1;
+    if (reason === 'CREDENTIALS_INVALID') waited += 1;
   }
-  return { ok, tries };
+  return { ok, tries, waited };
 }
