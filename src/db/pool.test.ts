@@ -150,11 +150,20 @@ test('a report gets more time than a statement, here and in the database', async
 });
 
 test('who no longer waits for a connection gets none', async () => {
-  const held = allPids();
-  await sleep(50);
+  const enough = Promise.withResolvers<void>();
+  let inside = 0;
+  const held = Array.from({ length: POOL }, () =>
+    inTransaction(orm, signal, async (em) => {
+      await rows(em, sql`SELECT 1`);
+      inside += 1;
+      await enough.promise;
+    }),
+  );
+  while (inside < POOL) await sleep(5);
   const gone = AbortSignal.timeout(50);
   const waited = await failure(() => inTransaction(orm, gone, async () => 'never'), gone);
   expect(waited.reason).toBe('TimeoutError');
-  await held;
+  enough.resolve();
+  await Promise.all(held);
   expect(new Set(await allPids()).size).toBe(POOL);
 });
