@@ -1,14 +1,13 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { type Supervised, supervise } from '../src/db/embedded-process.ts';
+import { freePort } from '../test/support/free-port.ts';
 import type { Postgres } from './postgres.ts';
 
 /** A leader, and a standby that has every COMMIT before it is acknowledged. `url`, `port` and `query` are the leader's. */
@@ -143,12 +142,4 @@ function listed(folder: string): string[] {
   } catch {
     return [];
   }
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await once(probe.listen(0, '127.0.0.1'), 'listening');
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((closed) => probe.close(closed));
-  return port;
 }

@@ -1,10 +1,10 @@
 import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { freePort } from './support/free-port.ts';
 
 const run = promisify(execFile);
 let blocks: string[];
@@ -73,13 +73,4 @@ async function shell(code: string): Promise<string> {
   expect(blocks).toContain(code);
   const ported = code.replaceAll(':50051', `:${ports[0]}`).replaceAll(':8080', `:${ports[1]}`);
   return (await run('bash', ['-euo', 'pipefail', '-c', ported], { env })).stdout;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as { port: number };
-      probe.close(() => resolve(port));
-    });
-  });
 }

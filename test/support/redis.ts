@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
+import { freePort } from './free-port.ts';
 
 /** Whether a redis-server can be started here. */
 export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
@@ -42,12 +42,4 @@ async function launch(port: number): Promise<ChildProcess> {
   const child = spawn('redis-server', settings, { stdio: ['ignore', 'pipe', 'ignore'] });
   for await (const chunk of child.stdout) if (`${chunk}`.includes('Ready to accept connections')) break;
   return child;
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await once(probe.listen(0, '127.0.0.1'), 'listening');
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((closed) => probe.close(closed));
-  return port;
 }
