@@ -3,6 +3,7 @@ import { SlotsAndBookings } from './0002-slots-and-bookings.ts';
 import { Idempotency } from './0003-idempotency.ts';
 import { Audit } from './0004-audit.ts';
 import { SignInPlaces } from './0005-sign-in-places.ts';
+import { BookingInPlace } from './0006-booking-in-place.ts';
 
 /** Every migration in order. They only go forward; a name that was released never changes. */
 export const migrations = [
@@ -11,4 +12,5 @@ export const migrations = [
   { name: '0003-idempotency', class: Idempotency },
   { name: '0004-audit', class: Audit },
   { name: '0005-sign-in-places', class: SignInPlaces },
+  { name: '0006-booking-in-place', class: BookingInPlace },
 ];

@@ -88,7 +88,7 @@ export async function publishComingWeek(units: UnitsOfWork): Promise<void> {
       em,
       sql`SELECT d.user_id AS id FROM doctor d JOIN app_user u ON u.id = d.user_id
           WHERE d.state = 'ACTIVE' AND u.email = ANY (${DOCTORS.map(({ email }) => email)})
-            AND NOT EXISTS (SELECT FROM slot WHERE doctor_id = d.user_id AND state <> 'WITHDRAWN' AND start_at > ${now})`,
+            AND NOT EXISTS (SELECT FROM slot WHERE doctor_id = d.user_id AND live AND start_at > ${now})`,
     ),
   );
   for (const { id } of idle) await units.write(call, (work) => publishWeek(work, id));

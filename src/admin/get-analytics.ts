@@ -126,7 +126,7 @@ function statement({ from, until, doctorId }: AnalyticsAsk, starts: readonly Dat
     minutes AS (
       SELECT bucket, coalesce(sum(minutes), 0) AS published, coalesce(sum(minutes) FILTER (WHERE state = 'BOOKED'), 0) AS booked
       FROM (SELECT ${bucket(sql`start_at`)} AS bucket, state, ${minutes} AS minutes
-            FROM slot WHERE ${within(sql`start_at`)} AND state <> 'WITHDRAWN' AND ${ofDoctor}) s
+            FROM slot WHERE ${within(sql`start_at`)} AND live AND ${ofDoctor}) s
       GROUP BY GROUPING SETS ((bucket), ())),
     refused AS (
       SELECT bucket, reason, count(*) AS count

@@ -50,7 +50,7 @@ async function overlapWithPublished(
     sql`SELECT asked.place::integer - 1 AS index
         FROM unnest(${slots.map(({ startAt }) => startAt)}::timestamptz[], ${slots.map(({ endAt }) => endAt)}::timestamptz[])
           WITH ORDINALITY AS asked (start_at, end_at, place)
-        WHERE EXISTS (SELECT FROM slot WHERE doctor_id = ${doctorId} AND state <> 'WITHDRAWN'
+        WHERE EXISTS (SELECT FROM slot WHERE doctor_id = ${doctorId} AND live
           AND tstzrange(slot.start_at, slot.end_at) && tstzrange(asked.start_at, asked.end_at))
         ORDER BY asked.place LIMIT 1`,
   );
