@@ -18,12 +18,26 @@ interface DriverError {
   readonly code?: string;
   readonly constraint?: string;
   readonly where?: string;
+  readonly routine?: string;
   readonly message?: string;
 }
 
-/** Whether the transaction lost against another one and may win when it starts over. */
+/** Whether the transaction lost against another one, or its statements were kept in vain: it may win when it starts over. */
 export function isRetryable(error: unknown): boolean {
-  return ['40P01', '40001'].includes((error as DriverError)?.code ?? '');
+  return (
+    ['40P01', '40001'].includes((error as DriverError)?.code ?? '') || isOutdatedPlan(error) || isUnknownPlan(error)
+  );
+}
+
+/** Whether the schema has changed under a statement that the connection keeps prepared. */
+export function isOutdatedPlan(error: unknown): boolean {
+  const { code, routine } = (error ?? {}) as DriverError;
+  return code === '0A000' && routine === 'RevalidateCachedQuery';
+}
+
+/** Whether a pooler before the server has given us another connection than the one that keeps the statement. */
+export function isUnknownPlan(error: unknown): boolean {
+  return ['26000', '42P05'].includes((error as DriverError)?.code ?? '');
 }
 
 /** Whether a statement broke one of the constraints that stand for a refusal. */

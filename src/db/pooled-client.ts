@@ -1,6 +1,8 @@
 import pg from 'pg';
 import { isGone } from './database-error.ts';
+import { BEGIN, OpeningQuery } from './opening-query.ts';
 import { patience } from './patience.ts';
+import { createPreparedNames } from './prepared.ts';
 
 /** What a pool is told of its connections. */
 export interface Watch {
@@ -23,13 +25,38 @@ const ABANDONED_MS = 3_000;
  * Connections that don't wait for ever. The server's own time-outs say nothing when the server or the network is silent:
  * one that owes an answer for longer than its statement may take is destroyed, COMMIT included, and so is one that owes
  * it to nobody any more. One whose server is going or became read-only is closed at once, whatever its pool thinks.
+ *
+ * They keep statements that are asked again prepared, and send BEGIN together with the statement after it.
  */
 export function clientWatchedBy(watch: Watch) {
+  const names = createPreparedNames();
   return class extends pg.Client {
+    /** BEGIN was asked for, and goes with the next statement. */
+    #opening = false;
+
     override query(...asked: never[]): never {
-      const answer: unknown = super.query(...(asked as unknown as Parameters<pg.Client['query']>));
-      if (answer instanceof Promise) this.#bound(answer);
+      const answer = this.#ask(...(asked as unknown as Parameters<pg.Client['query']>));
+      if (answer instanceof Promise && answer !== NOTHING) this.#bound(answer);
       return answer as never;
+    }
+
+    #ask(...asked: Parameters<pg.Client['query']>): unknown {
+      const [text, values = []] = asked as unknown as [unknown, unknown[] | undefined];
+      if (typeof text !== 'string') return super.query(...asked);
+      if (text === BEGIN) {
+        this.#opening = true;
+        return NOTHING;
+      }
+      if (!this.#opening) return super.query({ text, values, name: values.length ? names.nameOf(text) : undefined });
+      this.#opening = false;
+      // Nothing was begun.
+      if (text === 'commit' || text === 'rollback') return NOTHING;
+      return new Promise((resolve, reject) => {
+        const done = (error: Error | null, result: pg.QueryResult) => (error ? reject(error) : resolve(result));
+        super.query(
+          new OpeningQuery({ text, values, name: names.nameOf(text), keepBegin: names.kept() }, done) as never,
+        );
+      });
     }
 
     #bound(answer: Promise<unknown>): void {
@@ -44,6 +71,7 @@ export function clientWatchedBy(watch: Watch) {
       };
       answer.then(settled, (error: unknown) => {
         settled();
+        names.failed(error);
         if (!isGone(error)) return;
         this.#close();
         watch.onGone(error);
@@ -60,3 +88,6 @@ export function clientWatchedBy(watch: Watch) {
 
 /** What a statement fails with whose connection was destroyed: Connection terminated, to those who read errors. */
 const SILENT = 'Connection terminated: the database has been silent for too long';
+
+/** The answer to what was not sent. */
+const NOTHING = Promise.resolve({ command: '', rows: [], rowCount: null });
