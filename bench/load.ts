@@ -1,0 +1,50 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { create, type DescMethodUnary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import type { Command, Measured } from './generator-protocol.ts';
+
+/** Who calls, and what. */
+export interface Calls<M extends DescMethodUnary = DescMethodUnary> {
+  readonly method: M;
+  /** Request headers of each caller. */
+  readonly callers: readonly Readonly<Record<string, string>>[];
+  /** Each call's caller, by place, and its message. */
+  readonly messages: readonly (readonly [caller: number, message: MessageInitShape<M['input']>])[];
+}
+
+/** How many at once, over how many connections, and for how long; without `seconds` each call is made once. */
+export interface Pace {
+  readonly inFlight: number;
+  readonly connections?: number;
+  readonly seconds?: number;
+}
+
+/** A process that makes calls to gRPC ports of 127.0.0.1. */
+export interface Load {
+  call<M extends DescMethodUnary>(port: number, calls: Calls<M>, pace: Pace): Promise<Measured>;
+  close(): void;
+}
+
+const CONNECTIONS = 8;
+
+/** Starts the process. */
+export function startLoad(): Load {
+  const child = fork(join(import.meta.dirname, 'generator.ts'), { serialization: 'advanced' });
+  return {
+    async call(port, { method, callers, messages }, { inFlight, connections = CONNECTIONS, seconds }) {
+      const calls = messages.map(([caller, message]) => ({
+        caller,
+        bytes: toBinary(method.input, create(method.input, message)),
+      }));
+      const path = `/${method.parent.typeName}/${method.name}`;
+      const command: Command = { port, path, connections, inFlight, callers, calls, seconds };
+      const answer = once(child, 'message');
+      child.send(command);
+      const [measured] = (await answer) as [Measured | { readonly failure: string }];
+      if ('failure' in measured) throw new Error(`the load generator: ${measured.failure}`);
+      return measured;
+    },
+    close: () => void child.kill(),
+  };
+}

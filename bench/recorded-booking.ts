@@ -1,0 +1,145 @@
+import { randomUUID } from 'node:crypto';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { sql } from 'kysely';
+import pg from 'pg';
+import { BookSlotResponseSchema } from '../gen/amrutam/booking/v1/booking_pb.ts';
+import { bookSlot } from '../src/booking/book-slot.ts';
+import { bookingMessage } from '../src/booking/message.ts';
+import { createOrm } from '../src/db/orm.ts';
+import { row } from '../src/db/statement.ts';
+import { entities } from '../src/entities.ts';
+import { createUnits } from '../src/server.ts';
+import { idOf } from './clinic.ts';
+
+/** What differs from one booking to the next. */
+export type Differing =
+  | 'patient'
+  | 'session'
+  | 'doctor'
+  | 'slot'
+  | 'request'
+  | 'booking'
+  | 'event'
+  | 'start'
+  | 'end'
+  | 'now';
+
+/** A value of a statement: one that differs, a list, or the same each time. */
+export type Value = { readonly each: Differing } | { readonly list: readonly Value[] } | { readonly fixed: unknown };
+
+/** One statement of a booking, as it was sent. */
+export interface Recorded {
+  readonly text: string;
+  readonly values: readonly Value[];
+}
+
+/** A booking as it was sent. */
+export interface RecordedBooking {
+  /** In order, begin and commit among them. */
+  readonly statements: readonly Recorded[];
+  /** The start of the slot that was booked. */
+  readonly startAt: Date;
+  /** The bytes of the answer. */
+  readonly answer: Uint8Array;
+}
+
+const REASON = 'a cough';
+
+/** Books the slot `n`, the first booking of its database, as the product does, and listens to what its driver sends. */
+export async function recordBooking(url: string, n: number): Promise<RecordedBooking> {
+  const orm = createOrm({ url, pool: 1, poolWaitMs: 5_000, applicationName: 'recorder' }, entities);
+  const units = createUnits({ orm, databasePool: 1, poolWaitMs: 5_000, instance: 'bench' });
+  const [patientId, sessionId, slotId] = [idOf('patient', n), idOf('session', n), idOf('slot', n)];
+  const requestId = randomUUID();
+  const wire = listenIn();
+  try {
+    const { bytes: answer } = await units.once(
+      {
+        caller: { userId: patientId, sessionId, role: 'PATIENT' },
+        method: 'BookSlot',
+        traceId: randomUUID(),
+        clientAddress: '127.0.0.1',
+        userAgent: 'bench',
+        signal: new AbortController().signal,
+      },
+      { requestId, slotId, asks: [slotId, REASON] },
+      async (work) => {
+        const booked = await bookSlot(work, { slotId, patientId, reasonForVisit: REASON });
+        return create(BookSlotResponseSchema, { booking: bookingMessage(booked) });
+      },
+      (message) => toBinary(BookSlotResponseSchema, message),
+    );
+    const sent = wire.sent.slice(wire.sent.findIndex(({ text }) => /^(begin|start transaction)/i.test(text)));
+    type Made = { booking: string; event: string; start: Date; end: Date; now: Date };
+    const made = await units.read(AbortSignal.timeout(5_000), (em) =>
+      row<Made>(
+        em,
+        sql`SELECT b.id AS booking, e.id AS event, start_at AS start, end_at AS end, created_at AS now FROM booking b, audit_event e`,
+      ),
+    );
+    if (!made) throw new Error('the booking that was to be recorded is not there');
+    const each = {
+      ...made,
+      patient: patientId,
+      session: sessionId,
+      doctor: idOf('doctor', n),
+      slot: slotId,
+      request: requestId,
+    };
+    const names = new Map(Object.entries(each).map(([name, value]) => [plain(value), name as Differing]));
+    const recordedValue = (value: unknown): Value => {
+      if (Array.isArray(value)) return { list: value.map(recordedValue) };
+      const name = names.get(plain(value));
+      return name ? { each: name } : { fixed: value };
+    };
+    const statements = sent.map(({ text, values }) => ({ text, values: values.map(recordedValue) }));
+    return { statements, startAt: made.start, answer };
+  } finally {
+    wire.stop();
+    await orm.close();
+  }
+}
+
+function plain(value: unknown): unknown {
+  return value instanceof Date ? +value : value;
+}
+
+type Sent = { readonly text: string; readonly values: readonly unknown[] };
+
+/** Notes every statement that pg sends from here on, whoever asks it to. */
+function listenIn(): { readonly sent: Sent[]; stop(): void } {
+  const sent: Sent[] = [];
+  const texts = new Map<string, string>();
+  const wire = (pg as unknown as { Connection: { prototype: Wire } }).Connection.prototype;
+  const { parse, bind, query } = wire;
+  Object.assign(wire, {
+    parse(this: Wire, statement: Statement) {
+      texts.set(statement.name ?? '', statement.text);
+      return parse.call(this, statement);
+    },
+    bind(this: Wire, bound: Bound) {
+      sent.push({ text: texts.get(bound.statement ?? '') ?? '', values: bound.values ?? [] });
+      return bind.call(this, bound);
+    },
+    query(this: Wire, text: string) {
+      sent.push({ text, values: [] });
+      return query.call(this, text);
+    },
+  });
+  return { sent, stop: () => void Object.assign(wire, { parse, bind, query }) };
+}
+
+interface Statement {
+  readonly name?: string;
+  readonly text: string;
+}
+interface Bound {
+  readonly statement?: string;
+  readonly values?: readonly unknown[];
+}
+/** What pg writes to a connection; its types don't say so. */
+interface Wire {
+  parse(statement: Statement): void;
+  bind(bound: Bound): void;
+  query(text: string): void;
+}
