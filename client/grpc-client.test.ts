@@ -1,5 +1,5 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { v7 as uuid } from 'uuid';
 import { SlotAlternativesSchema } from '../gen/amrutam/booking/v1/booking_pb.ts';
 import { BadRequestSchema } from '../gen/google/rpc/error_details_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '../gen/health/v1/health_pb.ts';

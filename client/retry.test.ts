@@ -1,7 +1,7 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { anyPack } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
-import { v7 as uuid } from 'uuid';
 import { RetryInfoSchema } from '../gen/google/rpc/error_details_pb.ts';
 import { StatusSchema } from '../gen/google/rpc/status_pb.ts';
 import { brokenInvariants, openSlots, type Person, person } from '../test/support/people.ts';

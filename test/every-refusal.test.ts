@@ -1,9 +1,9 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { create, type DescMethodUnary, type Message, type MessageInitShape, toJson } from '@bufbuild/protobuf';
 import { BytesValueSchema, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
 import pg from 'pg';
-import { v7 as uuid } from 'uuid';
 import { Role } from '../gen/amrutam/access/v1/access_pb.ts';
 import { AdminService } from '../gen/amrutam/admin/v1/admin_pb.ts';
 import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';

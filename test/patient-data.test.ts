@@ -1,3 +1,4 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -5,7 +6,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DescMethodUnary, Message, MessageInitShape } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
-import { v7 as uuid } from 'uuid';
 import { type Clinic, openClinic } from '../faults/clinic.ts';
 import { type Postgres, startPostgres } from '../faults/postgres.ts';
 import { Role } from '../gen/amrutam/access/v1/access_pb.ts';

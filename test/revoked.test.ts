@@ -1,7 +1,7 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import type { DescMethodUnary, Message } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
-import { v7 as uuid } from 'uuid';
 import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';
 import { createPasswordHasher } from '../src/auth/password.ts';
 import { ENDINGS, member } from './support/ended-sessions.ts';

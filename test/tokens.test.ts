@@ -1,10 +1,9 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
-
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
-import { v7 as uuid } from 'uuid';
 import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';
 import { AvailabilityService } from '../gen/amrutam/availability/v1/availability_pb.ts';
 import { BookingService } from '../gen/amrutam/booking/v1/booking_pb.ts';

@@ -1,6 +1,6 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
-import { v7 as uuid } from 'uuid';
 import { UserState } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { DoctorState } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { BookingState } from '../../gen/amrutam/booking/v1/booking_pb.ts';

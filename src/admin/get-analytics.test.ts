@@ -1,7 +1,7 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { durationMs, timestampDate, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
-import { v7 as uuid } from 'uuid';
 import { Bucket, type Figures } from '../../gen/amrutam/admin/v1/admin_pb.ts';
 import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/support/calls.ts';
 import { openSlots, type Person, people, person } from '../../test/support/people.ts';
@@ -60,7 +60,10 @@ async function slot(
   return id;
 }
 
-async function onRecord(at: Date, { action = 'BookSlot', outcome = 'REFUSED', reason = '', slotId = uuid() }) {
+async function onRecord(
+  at: Date,
+  { action = 'BookSlot', outcome = 'REFUSED', reason = '', slotId = uuid() as string },
+) {
   await query(
     server,
     sql`INSERT INTO audit_event (id, recorded_at, action, outcome, reason, entity_type, entity_id, trace_id, client_address, instance, changed_fields, xid)

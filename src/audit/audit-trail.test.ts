@@ -1,7 +1,7 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { timestampDate, timestampFromDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
-import { v7 as uuid } from 'uuid';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import { AuditOutcome } from '../../gen/amrutam/admin/v1/admin_pb.ts';
 import { type Clients, clientsOf, query, reasonOf } from '../../test/support/calls.ts';

@@ -1,5 +1,5 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { defineEntity, p } from '@mikro-orm/postgresql';
-import { v7 as uuid } from 'uuid';
 import type { RoleName } from '../caller.ts';
 import { Fault } from '../fault.ts';
 

@@ -1,8 +1,7 @@
-import { argon2Sync, randomBytes } from 'node:crypto';
+import { argon2Sync, randomBytes, randomUUIDv7 as uuid } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
-import { v7 as uuid } from 'uuid';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import type { Session } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { DoctorState } from '../../gen/amrutam/availability/v1/availability_pb.ts';

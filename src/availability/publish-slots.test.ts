@@ -1,8 +1,8 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { sql } from 'kysely';
-import { v7 as uuid } from 'uuid';
 import { type Slot, SlotState } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { BadRequestSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/support/calls.ts';
@@ -34,7 +34,7 @@ type Minutes = readonly [start: number, end: number];
 const at = (minute: number) => timestampFromMs(BASE + minute * MINUTE);
 const times = ([start, end]: Minutes) => ({ startTime: at(start), endTime: at(end) });
 
-const publish = async (doctor: Person, slots: readonly Minutes[], requestId = uuid()): Promise<Slot[]> =>
+const publish = async (doctor: Person, slots: readonly Minutes[], requestId: string = uuid()): Promise<Slot[]> =>
   (await clients.availability.publishSlots({ requestId, slots: slots.map(times) }, doctor)).slots;
 
 const refused = (doctor: Person, slots: readonly Minutes[]) => refusal(publish(doctor, slots));

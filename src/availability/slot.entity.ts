@@ -1,5 +1,5 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { defineEntity, p } from '@mikro-orm/postgresql';
-import { v7 as uuid } from 'uuid';
 import { Fault, fieldInvalid } from '../fault.ts';
 
 /** Where a slot stands. */

@@ -1,5 +1,5 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { v7 as uuid } from 'uuid';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import { SlotState } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { type Booking, BookingState } from '../../gen/amrutam/booking/v1/booking_pb.ts';

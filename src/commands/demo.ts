@@ -1,8 +1,8 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationMs, timestampDate } from '@bufbuild/protobuf/wkt';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
-import { v7 as uuid } from 'uuid';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import { AdminService, AuditOutcome } from '../../gen/amrutam/admin/v1/admin_pb.ts';
 import { AuthService, type Session } from '../../gen/amrutam/auth/v1/auth_pb.ts';

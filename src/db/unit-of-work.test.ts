@@ -1,9 +1,9 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectError } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { sql } from 'kysely';
 import pg from 'pg';
-import { v7 as uuid } from 'uuid';
 import { ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { query } from '../../test/support/calls.ts';
 import { openSlots, type Person, people, person } from '../../test/support/people.ts';

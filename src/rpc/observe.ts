@@ -1,9 +1,9 @@
+import { randomUUIDv7 } from 'node:crypto';
 import { Code, ConnectError, type Interceptor } from '@connectrpc/connect';
 import { status } from '@grpc/grpc-js';
 import { kCaller, kPeerAddress, kTraceId } from './call.ts';
 import { reasonOf } from './errors.ts';
 import type { CallLog } from './log.ts';
-import { newRequestId } from './request-id.ts';
 
 const SANE = /^[A-Za-z0-9._-]{1,64}$/;
 const HEADER = 'x-request-id';
@@ -34,7 +34,7 @@ export function observe(log: CallLog): Interceptor {
 }
 
 function idOf(header: string | null): string {
-  return header !== null && SANE.test(header) ? header : newRequestId();
+  return header !== null && SANE.test(header) ? header : randomUUIDv7();
 }
 
 /** A reader that stops early has cancelled. */

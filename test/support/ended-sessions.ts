@@ -1,5 +1,5 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { sql } from 'kysely';
-import { v7 as uuid } from 'uuid';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import type { Session } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { forkFor, rows } from '../../src/db/statement.ts';

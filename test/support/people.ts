@@ -1,5 +1,5 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { sql } from 'kysely';
-import { v7 as uuid } from 'uuid';
 import { Session } from '../../src/auth/session.entity.ts';
 import { makeAccount } from '../../src/auth/sign-up.ts';
 import { Doctor } from '../../src/availability/doctor.entity.ts';

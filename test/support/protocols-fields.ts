@@ -1,3 +1,4 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import {
   create,
   type DescField,
@@ -10,7 +11,6 @@ import {
 } from '@bufbuild/protobuf';
 import { isReflectMessage, type ReflectMessage, reflect, type ScalarValue } from '@bufbuild/protobuf/reflect';
 import { FeatureSet_FieldPresence, FieldMaskSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
-import { v7 as uuid } from 'uuid';
 import { type FieldRules, Ignore, field as rulesOption } from '../../gen/buf/validate/validate_pb.ts';
 
 /** A field of a request, however deep: of a list, its first item. */

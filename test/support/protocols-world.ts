@@ -1,5 +1,5 @@
+import { randomUUIDv7 as uuid } from 'node:crypto';
 import { sql } from 'kysely';
-import { v7 as uuid } from 'uuid';
 import { type Booking, BookingService } from '../../gen/amrutam/booking/v1/booking_pb.ts';
 import { beginSession } from '../../src/auth/signed-in.ts';
 import { userLock } from '../../src/auth/user-lock.ts';
