@@ -1,4 +1,4 @@
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type { Logger } from 'pino';
 
@@ -51,4 +51,19 @@ export function createLog(level: string, destination?: Parameters<typeof pino>[1
     redact: { paths: PRIVATE.flatMap((name) => [name, `*.${name}`]), censor: '[cut]' },
   };
   return destination ? pino(options, destination) : pino(options);
+}
+
+/** Bytes that a pipe takes as one (PIPE_BUF of Linux). */
+const WHOLE = 4_096;
+
+/** Standard output, for a process that shares it with others: no line of one gets into a line of another. */
+export function sharedOutput(): DestinationStream {
+  return pino.destination({ dest: process.stdout.fd, maxWrite: WHOLE });
+}
+
+/** kysely prints when a cancelled statement ends. Only the words before the first colon: what follows may quote a value. */
+export function logWhatLibrariesPrint(log: Logger): void {
+  const print = (first: unknown) => log.debug({ printed: String(first).split(':')[0] }, 'printed by a library');
+  console.error = print;
+  console.warn = print;
 }

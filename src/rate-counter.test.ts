@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { hasRedis, startRedis, type TestRedis } from '../test/support/redis.ts';
-import { createRateCounter, type RateCounter } from './rate-counter.ts';
+import { countedByRedis, createRateCounter, type RateCounter } from './rate-counter.ts';
 import { closeRedis, openRedis, type Redis } from './redis.ts';
 
 /** How many of `count` calls at once for `key` are taken. */
@@ -47,7 +47,7 @@ describe('without Redis', () => {
       return openRedis(redis.url, { warn: (problem) => void problems.push(problem), found: ready.resolve });
     });
     await Promise.all(found);
-    counters = clients.map(createRateCounter);
+    counters = clients.map((client) => createRateCounter([countedByRedis(client)]));
   });
 
   afterEach(async () => {

@@ -1,34 +1,54 @@
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Redis } from './redis.ts';
 
-/** Counts what is limited: for all instances together where there is a Redis that answers, else for this one. */
+/** Counts what is limited: together with others as long as they answer, else for this process. */
 export interface RateCounter {
   /** Counts one for `key`; answers the milliseconds until the next is taken, 0 when this one is. Never rejects. */
   take(key: string, perMinute: number): Promise<number>;
 }
 
-/** Milliseconds that a call waits for Redis, and that Redis is then left alone: a frozen one costs one call in many a little time. */
+/** Where several processes count together. */
+export interface SharedCounter {
+  /** False while there is no use in asking. */
+  isThere(): boolean;
+  /** Lets `points` through in WINDOW_S. */
+  limiter(points: number): Limiter;
+}
+
+type Limiter = Pick<RateLimiterMemory, 'consume'>;
+
+/** Milliseconds that a call waits for a shared counter, and that it is then left alone: a frozen one costs one call in many a little time. */
 const PATIENCE_MS = 100;
 const LEFT_ALONE_MS = 2_000;
-const WINDOW_S = 60;
+/** Seconds that a limit is for; they begin with a key's first call. */
+export const WINDOW_S = 60;
 
-/** A limiter for each limit: a minute begins with a key's first call. */
-export function createRateCounter(redis?: Redis): RateCounter {
+/** Counts at the first of `shared` that answers, else here. */
+export function createRateCounter(shared: readonly SharedCounter[] = []): RateCounter {
   const local = limiters((points) => new RateLimiterMemory({ points, duration: WINDOW_S }));
-  const shared = redis && limiters((points) => sharedLimiter(redis, points));
-  let aloneUntil = 0;
+  const asked = shared.map((counter) => ({
+    isThere: () => counter.isThere(),
+    limiter: limiters((points) => counter.limiter(points)),
+    aloneUntil: 0,
+  }));
   return {
     async take(key, perMinute) {
-      if (shared && redis.isReady && performance.now() >= aloneUntil) {
+      for (const counter of asked) {
+        if (!counter.isThere() || performance.now() < counter.aloneUntil) continue;
         try {
-          return await inTime(waitAfter(shared(perMinute).consume(key)));
+          return await inTime(waitAfter(counter.limiter(perMinute).consume(key)));
         } catch {
-          aloneUntil = performance.now() + LEFT_ALONE_MS;
+          counter.aloneUntil = performance.now() + LEFT_ALONE_MS;
         }
       }
       return waitAfter(local(perMinute).consume(key));
     },
   };
+}
+
+/** Counted over all instances that know the same Redis. */
+export function countedByRedis(redis: Redis): SharedCounter {
+  return { isThere: () => redis.isReady, limiter: (points) => sharedLimiter(redis, points) };
 }
 
 function limiters<T>(make: (points: number) => T): (points: number) => T {

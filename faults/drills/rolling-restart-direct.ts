@@ -25,7 +25,7 @@ export const rollingRestartDirect: Drill = {
     'three instances, known to clients without a balancer, are replaced in turn by SIGTERM, each during a long call',
   breaks: [
     {
-      file: 'src/main.ts',
+      file: 'src/serve.ts',
       from: 'const GRACE_MS = 15_000;',
       to: 'const GRACE_MS = 0;',
       means: 'calls in flight are cut',

@@ -24,13 +24,13 @@ export const rollingRestart: Drill = {
   story: 'three instances behind HAProxy are replaced in turn by SIGTERM, over and over, and no call fails',
   breaks: [
     {
-      file: 'src/main.ts',
+      file: 'src/serve.ts',
       from: 'if (config.drainDelayMs > 0) await retire(server, config.drainDelayMs);',
       to: '',
       means: 'the listeners close before the balancer can know',
     },
     {
-      file: 'src/main.ts',
+      file: 'src/serve.ts',
       from: 'stopping ? STOPPING : answers()',
       to: 'answers()',
       means: '/readyz says yes until the end',

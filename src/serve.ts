@@ -1,0 +1,113 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createPasswordHasher } from './auth/password.ts';
+import { type Config, ConfigError } from './config.ts';
+import type { Database } from './database.ts';
+import { type Readiness, watchedReadiness } from './db/readiness.ts';
+import { keepUpHourly } from './db/upkeep.ts';
+import { openKeys } from './keys.ts';
+import type { Logger } from './log.ts';
+import { countedByRedis, createRateCounter, type SharedCounter } from './rate-counter.ts';
+import { closeRedis, openRedis } from './redis.ts';
+import type { Listener } from './rpc/listener.ts';
+import { build, type Server } from './server.ts';
+import { readTls } from './tls.ts';
+
+/** The ports on which calls are answered. */
+export interface Ports {
+  readonly grpcPort: number;
+  readonly httpPort: number;
+}
+
+/** Calls that are being answered. */
+export interface Serving {
+  readonly ports: Ports;
+  /** Says "not ready" first, then ends as the listeners do. Resolves when all is over; the database stays open. */
+  drain(): Promise<void>;
+}
+
+/** Milliseconds that calls in flight may go on after the listeners have stopped accepting. */
+export const GRACE_MS = 15_000;
+/** Milliseconds between two looks at the database for the health service. */
+const WATCH_MS = 1_000;
+const STOPPING: Readiness = { ready: false, reasons: ['stopping'], warnings: [] };
+
+/**
+ * Answers calls in this process. `counters` are where it counts together with others, beside Redis. Throws ConfigError, or
+ * an Error that names the variable, when something that the configuration names can't be used.
+ */
+export async function serve(
+  config: Config,
+  { log, database, counters = [] }: { log: Logger; database: Database; counters?: readonly SharedCounter[] },
+): Promise<Serving> {
+  const tls = await readTls(config);
+  const keys = await openKeys(config, log);
+  const redis = config.redisUrl === undefined ? undefined : watchedRedis(config.redisUrl, log);
+  const shared = [...(redis ? [countedByRedis(redis)] : []), ...counters];
+  const takeTurn = config.rateLimits ? createRateCounter(shared).take : undefined;
+  const passwords = createPasswordHasher();
+  const answers = watchedReadiness(database.orm);
+  let stopping = false;
+  const ready = async () => (stopping ? STOPPING : answers());
+  const jwt = { issuer: config.jwtIssuer, audience: config.jwtAudience };
+  const server = build({ ...config, orm: database.orm, keys, passwords, log, jwt, ready, tls, takeTurn });
+  const ports = await listen(server, config);
+  const unwatch = watchHealth(server, ready, log);
+  const endUpkeep = keepUpHourly(database.orm, (err) => log.error({ err }, 'the upkeep of the database failed'));
+  const drain = async () => {
+    stopping = true;
+    unwatch();
+    endUpkeep();
+    server.setServing(false);
+    if (config.drainDelayMs > 0) await retire(server, config.drainDelayMs);
+    await Promise.all([server.grpc.close(GRACE_MS), server.http.close(GRACE_MS)]);
+    keys.close();
+    if (redis) closeRedis(redis);
+  };
+  return { ports, drain };
+}
+
+function watchedRedis(url: string, log: Logger) {
+  return openRedis(url, {
+    warn: (problem) => log.warn({ problem }, 'Redis is away: this instance goes on with what it knows itself'),
+    found: () => log.info('Redis answers'),
+  });
+}
+
+async function listen({ grpc, http }: Server, { host, grpcPort, httpPort }: Config): Promise<Ports> {
+  const on = (listener: Listener, name: string, port: number) =>
+    listener.listen(host, port).catch((error: NodeJS.ErrnoException) => {
+      const why = error.code === 'EADDRINUSE' ? 'another process uses it already' : error.message;
+      throw new ConfigError(`${name}: can't listen on ${host}:${port}: ${why}. Choose another with ${name}=…, or HOST`);
+    });
+  return { grpcPort: await on(grpc, 'GRPC_PORT', grpcPort), httpPort: await on(http, 'HTTP_PORT', httpPort) };
+}
+
+/** Keeps the health service true: not serving while the database is away, and again when it is back. */
+function watchHealth(server: Server, ready: () => Promise<Readiness>, log: Logger): () => void {
+  let before: string | undefined;
+  let stopped = false;
+  const look = async () => {
+    const { ready: now, reasons, warnings } = await ready();
+    if (stopped) return;
+    const told = JSON.stringify([now, warnings]);
+    if (told !== before) {
+      server.setServing(now);
+      if (!now) log.error({ reasons }, 'not ready');
+      else if (warnings.length) log.warn({ warnings }, 'ready, but');
+      else log.info('ready');
+    }
+    before = told;
+    timer = setTimeout(look, WATCH_MS).unref();
+  };
+  let timer = setTimeout(look, 0);
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
+}
+
+/** Serves everybody for `ms` more, while balancers learn from the health that this instance goes. */
+async function retire({ grpc, http }: Server, ms: number): Promise<void> {
+  for (const listener of [grpc, http]) listener.retire();
+  await sleep(ms);
+}
