@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { ConfigError, readConfig } from './config.ts';
@@ -34,6 +35,7 @@ describe('defaults', () => {
       corsOrigins: [],
       trustedProxies: [],
       redisUrl: undefined,
+      processes: 1,
       rateLimits: true,
       logLevel: 'info',
       drainDelayMs: 0,
@@ -85,6 +87,7 @@ describe('what is given', () => {
       TRUSTED_PROXIES: '10.0.0.0/8, ::1',
       REDIS_URL: 'rediss://:hunter2@cache.internal:6380/1',
       RATE_LIMITS: 'off',
+      PROCESSES: '3',
       LOG_LEVEL: 'debug',
       DRAIN_DELAY: '0',
     };
@@ -99,9 +102,14 @@ describe('what is given', () => {
       trustedProxies: ['10.0.0.0/8', '::1'],
       redisUrl: 'rediss://:hunter2@cache.internal:6380/1',
       rateLimits: false,
+      processes: 3,
       logLevel: 'debug',
       drainDelayMs: 0,
     });
+  });
+
+  test('PROCESSES=auto is one for each core, 64 at most', () => {
+    expect(readConfig({ env: { PROCESSES: 'auto' } }).processes).toBe(Math.min(availableParallelism(), 64));
   });
 
   test.each([
@@ -112,6 +120,9 @@ describe('what is given', () => {
     ['RATE_LIMITS', 'no', 'RATE_LIMITS is "no": it must be one of on, off'],
     ['DATABASE_POOL', '0', 'DATABASE_POOL is "0": it must be a whole number from 1 to 1000'],
     ['DATABASE_POOL', '1e3', 'DATABASE_POOL is "1e3": it must be a whole number from 1 to 1000'],
+    ['PROCESSES', '0', 'PROCESSES is "0": it must be a whole number from 1 to 64, or auto: one for each core'],
+    ['PROCESSES', '65', 'PROCESSES is "65": it must be a whole number from 1 to 64, or auto: one for each core'],
+    ['PROCESSES', 'all', 'PROCESSES is "all": it must be a whole number from 1 to 64, or auto: one for each core'],
     ['POOL_WAIT_MS', '0', 'POOL_WAIT_MS is "0": it must be a whole number from 1 to 60000'],
     ['DRAIN_DELAY', '301', 'DRAIN_DELAY is "301": it must be a whole number from 0 to 300'],
     ['LOG_LEVEL', 'loud', 'LOG_LEVEL is "loud": it must be one of fatal, error, warn, info, debug, trace, silent'],

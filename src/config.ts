@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
 
 /** Everything that the environment decides, checked. Paths are absolute. */
@@ -10,10 +10,13 @@ export interface Config {
   /** Absent: the embedded PostgreSQL in `dataDir`. */
   readonly databaseUrl: string | undefined;
   readonly dataDir: string;
+  /** How many share the ports: 1 serves by itself, more are supervised. */
+  readonly processes: number;
   /** Absent: what instances could share, each keeps for itself. */
   readonly redisUrl: string | undefined;
   /** False for load tests: everybody may call as often as they like. */
   readonly rateLimits: boolean;
+  /** Connections, of all processes together. */
   readonly databasePool: number;
   readonly poolWaitMs: number;
   /** Absent: keys made in `dataDir`. */
@@ -58,6 +61,7 @@ export function readConfig({
     host: optional(env, 'HOST', String) ?? (databaseUrl ? '0.0.0.0' : '127.0.0.1'),
     grpcPort: optional(env, 'GRPC_PORT', port) ?? 50051,
     httpPort: optional(env, 'HTTP_PORT', port) ?? 8080,
+    processes: optional(env, 'PROCESSES', processes) ?? 1,
     databaseUrl,
     dataDir: resolve(optional(env, 'DATA_DIR', String) ?? '.data'),
     redisUrl: optional(env, 'REDIS_URL', redisUrl),
@@ -102,6 +106,15 @@ const path: Reader<string> = (value) => resolve(value);
 
 /** 0 lets the system choose a free port. */
 const port = whole(0, 65_535);
+
+const MOST_PROCESSES = 64;
+
+const processes: Reader<number> = (value, name) => {
+  if (value === 'auto') return Math.min(availableParallelism(), MOST_PROCESSES);
+  if (!/^\d+$/.test(value) || Number(value) < 1 || Number(value) > MOST_PROCESSES)
+    throw wrong(name, value, `a whole number from 1 to ${MOST_PROCESSES}, or auto: one for each core`);
+  return Number(value);
+};
 
 function oneOf(values: readonly string[]): Reader<string> {
   return (value, name) => {

@@ -9,6 +9,8 @@ import { entities } from './entities.ts';
 /** A database that is reachable and has every migration this build knows. */
 export interface Database {
   readonly orm: MikroORM;
+  /** Where it is, password included: not for logs. */
+  readonly url: string;
   /** Whether it came along: then this process may fill it. */
   readonly embedded: boolean;
   /** Resolves when an embedded server that this process has started ends; never otherwise. */
@@ -32,7 +34,7 @@ export async function openDatabase(
   if (config.databaseUrl) {
     const orm = connect(config, config.databaseUrl, warn);
     await mustBeUsable(orm, warn);
-    return { orm, embedded: false, lost: never, close: () => orm.close() };
+    return { orm, url: config.databaseUrl, embedded: false, lost: never, close: () => orm.close() };
   }
   const running = share ? await runningEmbedded(config.dataDir) : undefined;
   const server = running ? undefined : await startEmbedded({ dataDir: config.dataDir });
@@ -49,7 +51,7 @@ export async function openDatabase(
     await close();
     throw error;
   }
-  return { orm, embedded: true, lost: server?.exited ?? never, close };
+  return { orm, url, embedded: true, lost: server?.exited ?? never, close };
 }
 
 function connect(

@@ -10,6 +10,7 @@ type Try = readonly [what: string, file: string, source: string];
 const FORBIDDEN: readonly Try[] = [
   ['a transport that knows a feature', 'src/rpc/a.ts', '../booking/booking.entity.ts'],
   ['a transport that knows the wiring', 'src/rpc/b.ts', '../server.ts'],
+  ['a transport that knows that there are several processes', 'src/rpc/d.ts', '../processes.ts'],
   ['a database that knows a feature', 'src/db/a.ts', '../auth/user.entity.ts'],
   ['a database that knows the contract', 'src/db/b.ts', '../../gen/amrutam/auth/v1/auth_pb.ts'],
   ['a database that reads the configuration', 'src/db/c.ts', '../config.ts'],

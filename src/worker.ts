@@ -1,0 +1,43 @@
+import cluster from 'node:cluster';
+import type { Config } from './config.ts';
+import { openDatabase } from './database.ts';
+import { createLog, logWhatLibrariesPrint, sharedOutput } from './log.ts';
+import { countedBySupervisor } from './process-counts.ts';
+import type { Order, Report } from './process-messages.ts';
+import { serve } from './serve.ts';
+import { stopWhenAsked } from './stopping.ts';
+
+// One of several processes that share the ports. Started by processes.ts, told by messages what to serve, and ends with it.
+
+/** Before it serves, it has nothing to bring to an end. */
+let stop = (_why: string): void => process.exit(0);
+
+process.on('message', (order: Order) => {
+  if ('serve' in order) work(order.serve).catch(fail);
+  if ('stop' in order) stop('told by the supervisor');
+});
+process.on('disconnect', () => stop('the supervisor is gone'));
+// Or Node would end the process as soon as the supervisor is gone, and with it the calls in flight.
+if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
+
+async function work(config: Config): Promise<void> {
+  const log = createLog(config.logLevel, sharedOutput()).child({ instance: config.instance });
+  logWhatLibrariesPrint(log);
+  const warn = (message: string) => log.warn({ problem: message }, 'database connection');
+  const database = await openDatabase(config, { warn });
+  const { ports, drain } = await serve(config, { log, database, counters: [countedBySupervisor()] });
+  const end = stopWhenAsked(log, database, async () => {
+    await drain();
+    await database.close();
+  });
+  stop = (why) => end(why, 0);
+  report({ serving: ports });
+}
+
+function fail(error: Error): void {
+  report({ failure: error.message }, () => process.exit(1));
+}
+
+function report(what: Report, sent: () => void = () => {}): void {
+  process.send?.(what, sent);
+}
