@@ -25,17 +25,15 @@ export function stopWhenAsked(log: Logger, database: Pick<Database, 'lost'>, dra
       stop(signal, 0);
     });
   }
-  const unexpected = (error: unknown) => {
-    log.fatal({ err: error }, 'an error that nobody expected');
+  const fail = (why: string, fields: object, words: string) => {
+    log.fatal(fields, words);
     urgent = true;
-    stop('unexpected error', 1);
+    stop(why, 1);
   };
-  process.on('unhandledRejection', unexpected);
-  process.on('uncaughtException', unexpected);
+  for (const event of ['unhandledRejection', 'uncaughtException'])
+    process.on(event, (err) => fail('unexpected error', { err }, 'an error that nobody expected'));
   void database.lost.then(() => {
-    if (!stopping) log.fatal('the embedded database has ended by itself');
-    urgent = true;
-    stop('database lost', 1);
+    if (!stopping) fail('database lost', {}, 'the embedded database has ended by itself');
   });
   return stop;
 }
