@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { sql } from 'kysely';
 import pg from 'pg';
 import { BookSlotResponseSchema } from '../gen/amrutam/booking/v1/booking_pb.ts';
 import { bookSlot } from '../src/booking/book-slot.ts';
 import { bookingMessage } from '../src/booking/message.ts';
 import { createOrm } from '../src/db/orm.ts';
+import { sql } from '../src/db/sql.ts';
 import { row } from '../src/db/statement.ts';
 import { entities } from '../src/entities.ts';
 import { createUnits } from '../src/server.ts';

@@ -1,5 +1,5 @@
-import { sql } from 'kysely';
 import type { Caller } from '../caller.ts';
+import { sql } from '../db/sql.ts';
 import type { Sql } from '../db/statement.ts';
 
 /** The condition under which the caller sees everything of a doctor, given the SQL of the doctor's id: the doctor and administrators do. */

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import type { Call, Caller } from '../caller.ts';
 import { Fault } from '../fault.ts';
 import { checkCaller, type Standing, sessionLive } from './caller-standing.ts';
@@ -8,6 +7,7 @@ import { createWork, type OpenWork } from './create-work.ts';
 import { isViolation, toFault } from './database-error.ts';
 import { ClaimLost } from './first-statement.ts';
 import { recordDenial } from './record-denial.ts';
+import { sql } from './sql.ts';
 import { row, rows, type Sql } from './statement.ts';
 import { inTransaction, StartOver } from './transaction.ts';
 import type { Answer, Request, UnitsOfWorkOptions } from './unit-of-work.ts';

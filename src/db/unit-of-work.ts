@@ -1,6 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { Call, Caller } from '../caller.ts';
 import type { Fault } from '../fault.ts';
+import { orAbort } from '../or-abort.ts';
 import { attemptOnce } from './attempt-once.ts';
 import { attemptWrite } from './attempt-write.ts';
 import { createGate, type Gate } from './gate.ts';
@@ -129,7 +130,8 @@ export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
     full: line.full,
     async read(signal, work) {
       const now = () => new Date(Date.now() + shiftMs());
-      return through([], signal, () => translated(signal, () => work(forkFor(options.orm, signal), now())));
+      const reading = () => translated(signal, () => work(forkFor(options.orm, signal), now()));
+      return orAbort(signal, through([], signal, reading));
     },
     async report(signal, work) {
       const slowly = async (em: EntityManager) => {

@@ -1,5 +1,5 @@
 import type { ChangeSet, EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { sql } from './sql.ts';
 import { row, type Sql } from './statement.ts';
 
 /**
@@ -71,13 +71,13 @@ function insert(sets: readonly ChangeSet<object>[], condition?: Sql): Sql {
   const rows = condition
     ? sql`SELECT ${values[0]} WHERE ${condition}`
     : sql`VALUES ${sql.join(values.map((row) => sql`(${row})`))}`;
-  return sql`INSERT INTO ${sql.table(first.meta.tableName)} (${sql.join(columns)}) ${rows}`;
+  return sql`INSERT INTO ${sql.ref(first.meta.tableName)} (${sql.join(columns)}) ${rows}`;
 }
 
 function update(set: ChangeSet<object>, won: Sql): Sql {
   const values = Object.entries(set.payload).map(([field, value]) => sql`${sql.ref(columnOf(set, field))} = ${value}`);
   const key: string = set.meta.primaryKeys[0] ?? 'id';
-  return sql`UPDATE ${sql.table(set.meta.tableName)} SET ${sql.join(values)} WHERE ${sql.ref(columnOf(set, key))} = ${set.getPrimaryKey()} AND ${won}`;
+  return sql`UPDATE ${sql.ref(set.meta.tableName)} SET ${sql.join(values)} WHERE ${sql.ref(columnOf(set, key))} = ${set.getPrimaryKey()} AND ${won}`;
 }
 
 function columnOf(set: ChangeSet<object>, field: string): string {
