@@ -12,6 +12,7 @@ import { openKeys } from './keys.ts';
 import { createLog, type Logger } from './log.ts';
 import { createRateCounter } from './rate-counter.ts';
 import { closeRedis, openRedis } from './redis.ts';
+import { redisShelf } from './redis-shelf.ts';
 import type { Listener } from './rpc/listener.ts';
 import { build, type Server } from './server.ts';
 
@@ -32,12 +33,13 @@ async function main(config: Config): Promise<void> {
   const redis = config.redisUrl === undefined ? undefined : watchedRedis(config.redisUrl, log);
   if (!config.rateLimits) log.warn('RATE_LIMITS is off: anybody may guess and flood as fast as they can');
   const takeTurn = config.rateLimits ? createRateCounter(redis).take : undefined;
+  const shelf = redis && redisShelf(redis);
   const passwords = createPasswordHasher();
   const answers = watchedReadiness(database.orm);
   let stopping = false;
   const ready = async () => (stopping ? STOPPING : answers());
   const jwt = { issuer: config.jwtIssuer, audience: config.jwtAudience };
-  const server = build({ ...config, orm: database.orm, keys, passwords, log, jwt, ready, tls, takeTurn });
+  const server = build({ ...config, orm: database.orm, keys, passwords, log, jwt, ready, tls, takeTurn, shelf });
   if (database.embedded) {
     await seedDemoClinic(server.units, passwords, config.demoPassword);
     await publishComingWeek(server.units);
@@ -54,6 +56,7 @@ async function main(config: Config): Promise<void> {
     server.setServing(false);
     if (config.drainDelayMs > 0) await retire(server, config.drainDelayMs);
     await Promise.all([server.grpc.close(GRACE_MS), server.http.close(GRACE_MS)]);
+    server.close();
     keys.close();
     if (redis) closeRedis(redis);
     await database.close();

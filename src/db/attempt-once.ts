@@ -51,6 +51,8 @@ async function tryOnce<T>(options: UnitsOfWorkOptions, attempt: Attempt<T>): Pro
     if (!isViolation(violation)) throw violation;
     const subject = work?.subject ?? {};
     return tryOnce(options, { ...attempt, work: (second) => refuse(second, subject, toFault(violation)) });
+  } finally {
+    options.copies?.changed(work?.written ?? []);
   }
 }
 
@@ -91,11 +93,15 @@ function finish<T>(
   kept: Kept,
 ): Promise<boolean> {
   const { requestId } = request;
-  return writeChanges(work.em, kept.refusal ? undefined : work.contested, (won, changed) => [
-    options.recordEvent({ call, subject: work.subject ?? {}, requestId, refusal: kept.refusal, changed }, won),
-    sql`UPDATE idempotency SET code = ${kept.code}, answer = ${Buffer.from(kept.bytes)}
-        WHERE ${keyOf(call, requestId)} AND ${won}`,
-  ]);
+  return writeChanges(work.em, kept.refusal ? undefined : work.contested, (won, { entities, columns: changed }) => {
+    work.wrote(entities);
+    return [
+      options.recordEvent({ call, subject: work.subject ?? {}, requestId, refusal: kept.refusal, changed }, won),
+      sql`UPDATE idempotency SET code = ${kept.code}, answer = ${Buffer.from(kept.bytes)}
+          WHERE ${keyOf(call, requestId)} AND ${won}`,
+      ...(options.copies?.note(entities, won) ?? []),
+    ];
+  });
 }
 
 interface KeptRow extends Standing {

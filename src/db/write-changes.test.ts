@@ -113,7 +113,7 @@ describe('everything that a unit of work changes', () => {
       (await load(em, slot.id)).withdraw(NOW);
       em.persist([newSlot(300), newSlot(400)]);
       await writeChanges(em, undefined, (_won, changed) => {
-        names = changed;
+        names = changed.columns;
         return [];
       });
     });
