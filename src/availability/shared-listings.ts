@@ -46,7 +46,7 @@ export function shareListings(
   return {
     async get(key) {
       const [text, earliest] = [await shelf.get(place(key)), feed.earliest()];
-      const found = text === undefined ? undefined : read(text);
+      const found = text === undefined ? undefined : read(key, text);
       if (!found || !earliest) return undefined;
       const { shows, listing } = found;
       return seesAllOf(shows, earliest) && history.unchangedAfter(shows, listing.of) ? listing : undefined;
@@ -59,7 +59,7 @@ export function shareListings(
         bytes: Buffer.from(bytes).toString('base64'),
       };
       const text = JSON.stringify(written);
-      shelf.put(place(key), digest(text) + text, LIFE_MS);
+      shelf.put(place(key), digest(key + text) + text, LIFE_MS);
     },
   };
 }
@@ -70,10 +70,10 @@ function digest(text: string): string {
   return createHash('sha256').update(text).digest('base64url');
 }
 
-/** What `put` has written; undefined for anything else. */
-function read(text: string): { readonly shows: Snapshot; readonly listing: Listing } | undefined {
+/** What `put` has written for `key`; undefined for anything else. */
+function read(key: string, text: string): { readonly shows: Snapshot; readonly listing: Listing } | undefined {
   const body = text.slice(DIGEST_LENGTH);
-  if (digest(body) !== text.slice(0, DIGEST_LENGTH)) return undefined;
+  if (digest(key + body) !== text.slice(0, DIGEST_LENGTH)) return undefined;
   const { shows, until, doctors, also, bytes } = JSON.parse(body) as Written;
   const snapshot = parseSnapshot(shows);
   if (!snapshot || !doctors.every((id) => UUID.test(id))) return undefined;
