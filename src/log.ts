@@ -1,4 +1,5 @@
 import { type Logger, pino } from 'pino';
+import { LogOutput } from './log-output.ts';
 
 export type { Logger } from 'pino';
 
@@ -50,5 +51,9 @@ export function createLog(level: string, destination?: Parameters<typeof pino>[1
     serializers: { err: errorFields },
     redact: { paths: PRIVATE.flatMap((name) => [name, `*.${name}`]), censor: '[cut]' },
   };
-  return destination ? pino(options, destination) : pino(options);
+  const log = pino(
+    options,
+    destination ?? new LogOutput((lines) => log.warn({ lines }, 'lines of the log were dropped')),
+  );
+  return log;
 }
