@@ -22,7 +22,8 @@ export interface Pace {
 
 /** A process that makes calls to gRPC ports of 127.0.0.1. */
 export interface Load {
-  call<M extends DescMethodUnary>(port: number, calls: Calls<M>, pace: Pace): Promise<Measured>;
+  /** Spreads the calls over the ports evenly. One at a time: who asks while another is under way comes after it. */
+  call<M extends DescMethodUnary>(ports: readonly number[], calls: Calls<M>, pace: Pace): Promise<Measured>;
   close(): void;
 }
 
@@ -31,19 +32,27 @@ const CONNECTIONS = 8;
 /** Starts the process. */
 export function startLoad(): Load {
   const child = fork(join(import.meta.dirname, 'generator.ts'), { serialization: 'advanced' });
+  let last: Promise<unknown> = Promise.resolve();
+  async function ask(command: Command): Promise<Measured> {
+    const gone = new AbortController();
+    const answer = once(child, 'message', { signal: gone.signal });
+    const onExit = () => gone.abort();
+    child.once('exit', onExit);
+    child.send(command);
+    const [measured] = (await answer.finally(() => child.off('exit', onExit))) as [Measured | { failure: string }];
+    if ('failure' in measured) throw new Error(`the load generator: ${measured.failure}`);
+    return measured;
+  }
   return {
-    async call(port, { method, callers, messages }, { inFlight, connections = CONNECTIONS, seconds }) {
+    call(ports, { method, callers, messages }, { inFlight, connections = CONNECTIONS, seconds }) {
       const calls = messages.map(([caller, message]) => ({
         caller,
         bytes: toBinary(method.input, create(method.input, message)),
       }));
       const path = `/${method.parent.typeName}/${method.name}`;
-      const command: Command = { port, path, connections, inFlight, callers, calls, seconds };
-      const answer = once(child, 'message');
-      child.send(command);
-      const [measured] = (await answer) as [Measured | { readonly failure: string }];
-      if ('failure' in measured) throw new Error(`the load generator: ${measured.failure}`);
-      return measured;
+      const asked = last.then(() => ask({ ports, path, connections, inFlight, callers, calls, seconds }));
+      last = asked.catch(() => {});
+      return asked;
     },
     close: () => void child.kill(),
   };

@@ -31,6 +31,8 @@ export type Value = { readonly each: Differing } | { readonly list: readonly Val
 export interface Recorded {
   readonly text: string;
   readonly values: readonly Value[];
+  /** Whether the next one was sent without waiting for the answer. */
+  readonly withNext: boolean;
 }
 
 /** A booking as it was sent. */
@@ -92,7 +94,11 @@ export async function recordBooking(url: string, n: number): Promise<RecordedBoo
       const name = names.get(plain(value));
       return name ? { each: name } : { fixed: value };
     };
-    const statements = sent.map(({ text, values }) => ({ text, values: values.map(recordedValue) }));
+    const statements = sent.map(({ text, values, withNext }) => ({
+      text,
+      withNext,
+      values: values.map(recordedValue),
+    }));
     return { statements, startAt: made.start, answer };
   } finally {
     wire.stop();
@@ -104,29 +110,34 @@ function plain(value: unknown): unknown {
   return value instanceof Date ? +value : value;
 }
 
-type Sent = { readonly text: string; readonly values: readonly unknown[] };
+type Sent = { readonly text: string; readonly values: readonly unknown[]; withNext: boolean };
 
 /** Notes every statement that pg sends from here on, whoever asks it to. */
 function listenIn(): { readonly sent: Sent[]; stop(): void } {
   const sent: Sent[] = [];
   const texts = new Map<string, string>();
   const wire = (pg as unknown as { Connection: { prototype: Wire } }).Connection.prototype;
-  const { parse, bind, query } = wire;
+  const { parse, bind, query, sync } = wire;
   Object.assign(wire, {
     parse(this: Wire, statement: Statement) {
       texts.set(statement.name ?? '', statement.text);
       return parse.call(this, statement);
     },
     bind(this: Wire, bound: Bound) {
-      sent.push({ text: texts.get(bound.statement ?? '') ?? '', values: bound.values ?? [] });
+      sent.push({ text: texts.get(bound.statement ?? '') ?? '', values: bound.values ?? [], withNext: true });
       return bind.call(this, bound);
     },
     query(this: Wire, text: string) {
-      sent.push({ text, values: [] });
+      sent.push({ text, values: [], withNext: false });
       return query.call(this, text);
     },
+    sync(this: Wire) {
+      const last = sent.at(-1);
+      if (last) last.withNext = false;
+      return sync.call(this);
+    },
   });
-  return { sent, stop: () => void Object.assign(wire, { parse, bind, query }) };
+  return { sent, stop: () => void Object.assign(wire, { parse, bind, query, sync }) };
 }
 
 interface Statement {
@@ -142,4 +153,5 @@ interface Wire {
   parse(statement: Statement): void;
   bind(bound: Bound): void;
   query(text: string): void;
+  sync(): void;
 }
