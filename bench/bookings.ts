@@ -9,8 +9,13 @@ export interface Bookings {
   readonly database: BenchDatabase;
   /** As many as patients. */
   readonly doctors: number;
-  /** Has the next `count` slots booked, numbered from `first` on. Throws an Error unless as many more bookings are there then. */
-  make<T>(count: number, book: (first: number) => Promise<T>): Promise<T>;
+  /** Headers of the patients. */
+  callers(): Promise<Headers[]>;
+  /**
+   * Has slots booked that nothing has touched: the next `count`, numbered from `first` on. Throws an Error unless as many more
+   * bookings, or `booked`, are there then.
+   */
+  make<T>(count: number, book: (first: number) => Promise<T>, booked?: number): Promise<T>;
   /** Books them by BookSlot at these ports. */
   overGrpc(ports: readonly number[], count: number, inFlight: number): Promise<Measured>;
 }
@@ -33,13 +38,14 @@ export async function openBookings(stage: Stage, most: number): Promise<Bookings
   const bookings: Bookings = {
     database,
     doctors: DOCTORS,
-    async make(count, book) {
+    callers,
+    async make(count, book, booked = count) {
       const first = next;
       next += count;
       const before = await countBookings(database);
       const done = await book(first);
       const made = (await countBookings(database)) - before;
-      if (made !== count) throw new Error(`${made} bookings are in the database, not the ${count} that were made`);
+      if (made !== booked) throw new Error(`${made} more bookings are in the database, not ${booked}`);
       return done;
     },
     overGrpc: (ports, count, inFlight) =>

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { callHeaders, FLAG, FRAME, frame, headerBlock, message, preface, word } from '../faults/abuse/frames.ts';
+import { frameReader } from './frame-reader.ts';
 
 /** One call: who makes it, by place among the callers, and the bytes of its message. */
 export interface Chunk {
@@ -110,22 +111,4 @@ export async function openConnection({
 
 function windowUpdate(bytes: number): Buffer {
   return frame({ type: FRAME.windowUpdate, payload: word(bytes) });
-}
-
-type OnFrame = (type: number, flags: number, stream: number, payload: Buffer) => void;
-
-/** Takes bytes as they come and passes on whole frames. */
-function frameReader(onFrame: OnFrame): (bytes: Buffer) => void {
-  let rest: Buffer = Buffer.alloc(0);
-  return (bytes) => {
-    const all = rest.length ? Buffer.concat([rest, bytes]) : bytes;
-    let at = 0;
-    while (at + 9 <= all.length) {
-      const end = at + 9 + all.readUIntBE(at, 3);
-      if (end > all.length) break;
-      onFrame(all[at + 3] as number, all[at + 4] as number, all.readUInt32BE(at + 5), all.subarray(at + 9, end));
-      at = end;
-    }
-    rest = at === all.length ? Buffer.alloc(0) : all.subarray(at);
-  };
 }

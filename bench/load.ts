@@ -13,6 +13,11 @@ export interface Calls<M extends DescMethodUnary = DescMethodUnary> {
   readonly messages: readonly (readonly [caller: number, message: MessageInitShape<M['input']>])[];
 }
 
+/** `/package.Service/Method`. */
+export function pathOf({ parent, name }: DescMethodUnary): string {
+  return `/${parent.typeName}/${name}`;
+}
+
 /** How many at once, over how many connections, and for how long; without `seconds` each call is made once. */
 export interface Pace {
   readonly inFlight: number;
@@ -49,8 +54,9 @@ export function startLoad(): Load {
         caller,
         bytes: toBinary(method.input, create(method.input, message)),
       }));
-      const path = `/${method.parent.typeName}/${method.name}`;
-      const asked = last.then(() => ask({ ports, path, connections, inFlight, callers, calls, seconds }));
+      const asked = last.then(() =>
+        ask({ ports, path: pathOf(method), connections, inFlight, callers, calls, seconds }),
+      );
       last = asked.catch(() => {});
       return asked;
     },
