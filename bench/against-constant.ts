@@ -35,7 +35,7 @@ export async function againstConstant<M extends DescMethodUnary>(
 }
 
 async function rounds<M extends DescMethodUnary>(stage: Stage, service: Instance, calls: Calls<M>) {
-  const [warmUp, count, seconds] = stage.short ? [1.5, 2, 1] : [8, 5, 3];
+  const [warmUp, count, seconds] = stage.short ? [1, 2, 1] : [8, 5, 3];
   const constant = await startConstantServer(stage, calls.method, await realAnswers(service.grpcPort, calls));
   const ask = ({ grpcPort }: { grpcPort: number }, how: { seconds?: number }) =>
     stage.load.call([grpcPort], calls, { inFlight: IN_FLIGHT, ...how });

@@ -33,6 +33,8 @@ async function perform(chosen: readonly Comparison[]): Promise<boolean> {
   const say = (line: string) =>
     process.stdout.write(`${((performance.now() - startedAt) / 1000).toFixed(1).padStart(7)} s  ${line}\n`);
   const open = await openStage({ short: values.short ?? false, databaseUrl: process.env.DATABASE_URL, say });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void open.close().finally(() => process.exit(130)));
   const outcomes: Outcome[] = [];
   let machine: Machine;
   try {
@@ -42,7 +44,11 @@ async function perform(chosen: readonly Comparison[]): Promise<boolean> {
     await open.close();
   }
   process.stdout.write(`\n${figuresTable(outcomes)}\n\n${sidesTable(outcomes)}\n`);
-  if (values.save) await save({ machine, outcomes });
+  if (values.save)
+    save(
+      { machine, outcomes },
+      comparisons.map(({ name }) => name),
+    );
   return outcomes.every(({ failure }) => failure === undefined);
 }
 

@@ -66,7 +66,8 @@ export function valueText({ value, unit }: Figure): string {
   return unit ? `${number} ${unit}` : number;
 }
 
-function aimText(aim: Aim | undefined): string {
+/** As `>= 0.5`; empty without an aim. */
+export function aimText(aim: Aim | undefined): string {
   if (!aim) return '';
   return 'atLeast' in aim ? `>= ${whole(aim.atLeast)}` : `<= ${whole(aim.atMost)}`;
 }

@@ -14,7 +14,7 @@ export const bookingVsBare: Comparison = {
   against: 'a bare grpc-js handler sending the same statements through pg',
   aim: 'ratio >= 0.85',
   async run(stage) {
-    const [warmUp, count, rounds] = stage.short ? [2_000, 1_500, 2] : [8_000, 6_000, 5];
+    const [warmUp, count, rounds] = stage.short ? [1_000, 1_000, 2] : [8_000, 6_000, 5];
     const bookings = await openBookings(stage, 2 * (warmUp + rounds * count) + 1);
     const { database, doctors } = bookings;
     const recorded = await bookings.make(1, (first) => recordBooking(database.url, first));

@@ -15,7 +15,7 @@ export const bookingVsPgbench: Comparison = {
   aim: 'ratio >= 0.5',
   async run(stage) {
     if (!hasPgbench()) return notRun('pgbench');
-    const [warmUp, count, rounds] = stage.short ? [2_000, 1_500, 2] : [8_000, 6_000, 5];
+    const [warmUp, count, rounds] = stage.short ? [1_000, 1_000, 2] : [8_000, 6_000, 5];
     const bookings = await openBookings(stage, warmUp + 2 * rounds * count + CLIENTS * (rounds + 1) + 1);
     const recorded = await bookings.make(1, (first) => recordBooking(bookings.database.url, first));
     const service = await stage.serve(bookings.database.url);

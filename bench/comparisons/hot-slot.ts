@@ -17,12 +17,12 @@ export const hotSlot: Comparison = {
   against: `${CROWD} bookings of distinct slots at once`,
   aim: 'ratio <= 1',
   async run(stage) {
-    const [warmUp, rounds] = stage.short ? [2_000, 5] : [8_000, 15];
-    const bookings = await openBookings(stage, warmUp + rounds * (CROWD + 2_000) + 3_000);
+    const [warmUp, crowds, rounds] = stage.short ? [1_000, 5, 5] : [8_000, 20, 15];
+    const bookings = await openBookings(stage, warmUp + crowds * 2_000 + rounds * (CROWD + 2_000));
     const service = await stage.serve(bookings.database.url);
-    stage.say(`warming up: ${warmUp} bookings`);
+    stage.say(`warming up: ${warmUp} bookings, ${crowds} crowds`);
     await bookings.overGrpc([service.grpcPort], warmUp, 32);
-    await crowd(stage, bookings, service.grpcPort);
+    for (let i = 0; i < crowds; i++) await crowd(stage, bookings, service.grpcPort);
 
     const [hot = [], distinct = []] = await alternate(rounds, [
       () => crowd(stage, bookings, service.grpcPort),

@@ -2,6 +2,7 @@ import type { Comparison } from '../comparison.ts';
 import { bookingVsBare } from './booking-vs-bare.ts';
 import { bookingVsPgbench } from './booking-vs-pgbench.ts';
 import { generatorCeiling } from './generator-ceiling.ts';
+import { growth } from './growth.ts';
 import { hotSlot } from './hot-slot.ts';
 import { listSlots } from './list-slots.ts';
 import { publishYear } from './publish-year.ts';
@@ -16,6 +17,7 @@ export const comparisons: readonly Comparison[] = [
   listSlots,
   searchDoctors,
   hotSlot,
+  growth,
   startAndMemory,
   publishYear,
   twoInstances,

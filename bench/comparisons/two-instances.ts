@@ -12,7 +12,7 @@ export const twoInstances: Comparison = {
   against: 'one of them alone',
   aim: 'none: shows what is the limit',
   async run(stage) {
-    const [warmUp, count, rounds] = stage.short ? [2_000, 1_500, 2] : [8_000, 6_000, 5];
+    const [warmUp, count, rounds] = stage.short ? [1_000, 1_000, 2] : [8_000, 6_000, 5];
     const bookings = await openBookings(stage, 2 * (warmUp + rounds * count));
     const services = [await stage.serve(bookings.database.url), await stage.serve(bookings.database.url)];
     const round = (by: typeof services) => () =>
