@@ -1,4 +1,4 @@
-import { arch, cpus, platform, release, totalmem } from 'node:os';
+import { arch, cpus, platform, totalmem } from 'node:os';
 import { once } from './bench-database.ts';
 
 /** What the figures were measured on. */
@@ -25,7 +25,7 @@ export async function describeMachine(url: string): Promise<Machine> {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: cpus().length,
     memoryGb: Math.round(totalmem() / 2 ** 30),
-    os: `${platform()} ${release()} ${arch()}`,
+    os: `${platform()} ${arch()}`,
     node: process.version,
     postgres: version?.server_version ?? 'unknown',
     settings: Object.fromEntries(settings.map(({ name, value }) => [name, value])),

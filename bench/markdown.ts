@@ -1,5 +1,5 @@
 import type { Results } from './outcome.ts';
-import { FIGURES_HEAD, figureRows, SIDES_HEAD, sideRows } from './table.ts';
+import { FIGURES_HEAD, figureRows, notesOf, SIDES_HEAD, sideRows } from './table.ts';
 
 /** The results as docs/performance.md shows them: the machine, the figures, and what was measured under load. */
 export function markdown({ machine, outcomes }: Results): string {
@@ -13,6 +13,8 @@ export function markdown({ machine, outcomes }: Results): string {
     ...(short.length ? [`With \`--short\`, too short to be quoted: ${short.join(', ')}.`] : []),
     '',
     rows(FIGURES_HEAD, figureRows(outcomes)),
+    '',
+    ...outcomes.filter(notesOf).map((outcome) => `- \`${outcome.name}\`: ${notesOf(outcome)}`),
     '',
     'Under load, medians over the rounds:',
     '',

@@ -2,11 +2,12 @@ import { type Figure, isMet } from './comparison.ts';
 import type { Outcome } from './outcome.ts';
 import { aimText, valueText } from './table.ts';
 
-const WIDTH = 960;
+const WIDTH = 1000;
 const ROW = 26;
 const TOP = 44;
-const LABELS = 400;
-const BARS = 380;
+const WHAT = 150;
+const LABELS = 480;
+const BARS = 320;
 /** How many times its aim a bar may show; longer ones are cut, and say so by their number. */
 const MOST = 2;
 
@@ -21,7 +22,7 @@ const STYLE = `
 
 /**
  * An SVG with a bar for each figure that has an aim, as long as the figure is in parts of its aim. Reads well on light and on
- * dark ground; what colour says stands there in words too.
+ * dark ground; what colour says stands there in words too: of some figures more is better, of others less.
  */
 export function picture(outcomes: readonly Outcome[]): string {
   const rows = outcomes.flatMap(({ name, report }) =>
@@ -46,7 +47,8 @@ function bar(name: string, figure: Figure, y: number): string {
   const met = isMet(figure);
   const said = `${valueText(figure)} (${aimText(aim)}: ${met ? 'met' : 'not met'})`;
   return [
-    `<text x="${LABELS - 8}" y="${y + 13}" text-anchor="end">${escaped(name)}<tspan class="faint"> ${escaped(what)}</tspan></text>`,
+    `<text x="8" y="${y + 13}">${escaped(name)}</text>`,
+    `<text x="${WHAT}" y="${y + 13}" class="faint">${escaped(what)}</text>`,
     `<rect class="${met ? 'met' : 'missed'}" x="${LABELS}" y="${y + 2}" width="${width.toFixed(1)}" height="14" rx="2"/>`,
     `<text x="${LABELS + BARS + 8}" y="${y + 13}" class="faint">${escaped(said)}</text>`,
   ].join('');

@@ -78,21 +78,22 @@ describe('results', () => {
     expect(text).toMatch(/^ +start +1,800 ms +<= 1,500 +NO$/m);
     expect(text).toMatch(/^ +only told +7\.00 MB$/m);
     expect(text).toMatch(/^failed +ratio >= 0\.5 +FAILED +3 of 9 calls were refused$/m);
-    expect(text).toMatch(/^lacking +ratio >= 0\.5 +NOT RUN +lacking: pgbench$/m);
+    expect(text).toMatch(/^lacking +ratio >= 0\.5 +NOT RUN +lacking pgbench$/m);
     expect(sidesTable(results.outcomes)).toMatch(/^reached +ours +32 +300 +1,000 +1\.00 +2\.00 +3\.00 +500$/m);
   });
 
   test('as markdown, between the marks of a document', () => {
     const text = markdown(results);
-    expect(text).toContain('| reached | ours <b> theirs | 0.61 | >= 0.5 | yes | noted |');
+    expect(text).toContain('| reached | ours <b> theirs | 0.61 | >= 0.5 | yes |');
+    expect(text).toContain('- `reached`: noted\n- `failed`: 3 of 9 calls were refused\n- `lacking`: lacking pgbench\n');
     expect(text).toContain('2 cores of A CPU, 8 GB');
     expect(text).toContain('too short to be quoted: failed.');
     const document =
-      'before\n<!-- figures: written by npm run bench -- --save -->\nold\n<!-- end of figures -->\nafter\n';
+      'before\n<!-- figures: written by npm run bench -- --save -->\nstale\n<!-- end of figures -->\nafter\n';
     const written = withFigures(document, text);
     expect(written).toMatch(/^before\n<!-- figures/);
     expect(written).toMatch(/<!-- end of figures -->\nafter\n$/);
-    expect(written).not.toContain('old');
+    expect(written).not.toContain('stale');
     expect(withFigures(written, text)).toBe(written);
     expect(() => withFigures('no marks', text)).toThrow('lacks');
   });

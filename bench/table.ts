@@ -4,7 +4,9 @@ import type { Outcome } from './outcome.ts';
 
 /** What every figure is and should be, a line each. */
 export function figuresTable(outcomes: readonly Outcome[]): string {
-  return aligned([FIGURES_HEAD, ...figureRows(outcomes)]);
+  const notes = new Map(outcomes.map((outcome) => [outcome.name, notesOf(outcome)]));
+  const lines = figureRows(outcomes).map((cells) => [...cells, notes.get(cells[0] as string) ?? '']);
+  return aligned([[...FIGURES_HEAD, 'notes'], ...lines]);
 }
 
 /** What was measured under load, a line a side. */
@@ -12,22 +14,26 @@ export function sidesTable(outcomes: readonly Outcome[]): string {
   return aligned([SIDES_HEAD, ...sideRows(outcomes)]);
 }
 
-export const FIGURES_HEAD = ['comparison', 'figure', 'value', 'aim', 'met', 'notes'];
+export const FIGURES_HEAD = ['comparison', 'figure', 'value', 'aim', 'met'];
 
 /** Cells under FIGURES_HEAD; one row for a comparison that failed or wasn't run. */
 export function figureRows(outcomes: readonly Outcome[]): string[][] {
   return outcomes.flatMap(({ name, aim, report, failure }) => {
-    if (!report) return [[name, '', '', aim, 'FAILED', failure?.split('\n', 1).join() ?? '']];
-    if (report.notRun) return [[name, '', '', aim, 'NOT RUN', `lacking: ${report.notRun}`]];
+    if (!report || report.notRun) return [[name, '', '', aim, failure === undefined ? 'NOT RUN' : 'FAILED']];
     return report.figures.map((figure, i) => [
       i ? '' : name,
       figure.what,
       valueText(figure),
       aimText(figure.aim),
       { true: 'yes', false: 'NO', undefined: '' }[`${isMet(figure)}`],
-      i ? '' : (report.notes ?? []).join('; '),
     ]);
   });
+}
+
+/** What must be known to read an outcome's figures, or why it has none; may be empty. */
+export function notesOf({ report, failure }: Outcome): string {
+  if (failure !== undefined) return failure.split('\n', 1).join();
+  return report?.notRun ? `lacking ${report.notRun}` : (report?.notes ?? []).join('; ');
 }
 
 export const SIDES_HEAD = [
