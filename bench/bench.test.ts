@@ -79,11 +79,12 @@ async function left(n: number) {
   );
 }
 
-async function expectBooked(n: number, as: number): Promise<void> {
-  const [like] = await left(as);
-  const own = { doctor_id: idOf('doctor', n % DOCTORS), session_id: idOf('session', n % DOCTORS) };
+/** The slot `n` is booked as slot 0 was when it was recorded. */
+async function expectBooked(n: number): Promise<void> {
+  const [{ answer: _, ...like } = {}] = await left(0);
   const patient = idOf('patient', n % DOCTORS);
-  expect(await left(n)).toEqual([{ ...like, ...own, patient_id: patient, patient, actor_id: patient }]);
+  const own = { doctor_id: idOf('doctor', n % DOCTORS), session_id: idOf('session', n % DOCTORS), actor_id: patient };
+  expect(await left(n)).toEqual([{ ...like, ...own, patient_id: patient, patient, answer: expect.any(Number) }]);
   expect(like).toMatchObject({ slot: 'BOOKED', times: true, his: true, touched: true, code: 0, same: true });
 }
 
@@ -91,6 +92,7 @@ describe('the load generator', () => {
   test('tells answers from refusals', async () => {
     const answered = await load.call([server.grpcPort], await bookings(40, 60), { inFlight: 8 });
     expect([answered.latencies.length, answered.refusedAfter.length]).toEqual([60, 0]);
+    for (const n of [40, 99]) await expectBooked(n);
     const refused = await load.call([server.grpcPort], await bookings(80, 40, 1_000), { inFlight: 8 });
     expect([refused.latencies.length, refused.refusedAfter.length]).toEqual([20, 20]);
     await expect(roundOf(async () => refused, {})).rejects.toThrow('20 of 40 calls were refused');
@@ -150,14 +152,14 @@ describe('a recorded booking', () => {
     const before = await countBookings(database);
     const { latencies } = await load.call([grpcPort], await bookings(200, 50), { inFlight: 8 });
     expect([latencies.length, await countBookings(database)]).toEqual([50, before + 50]);
-    for (const n of [200, 249]) await expectBooked(n, 0);
+    for (const n of [200, 249]) await expectBooked(n);
   });
 
   test('is a booking when the script for pgbench is run', async () => {
     for (const line of pgbenchScript(recorded, DOCTORS).split('\n')) {
       if (line && !line.startsWith('\\')) await database.query(line.replaceAll(/(?<!:):n\b/g, '300'));
     }
-    await expectBooked(300, 0);
+    await expectBooked(300);
   });
 
   test('is a booking when pgbench sends it, where there is pgbench', async () => {
@@ -167,7 +169,7 @@ describe('a recorded booking', () => {
     const { latencies, elapsedMs } = await pgbench(recorded, run);
     expect([latencies.length, await countBookings(database)]).toEqual([40, before + 40]);
     expect(elapsedMs).toBeGreaterThan(0);
-    for (const n of [400, 439]) await expectBooked(n, 0);
+    for (const n of [400, 439]) await expectBooked(n);
   });
 });
 
