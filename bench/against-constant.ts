@@ -30,22 +30,27 @@ export async function againstConstant<M extends DescMethodUnary>(
     figures.push({ what: `${kind.name}: calls/s, ours / constant`, value: ratioOf(ours, constant), aim: AIM });
     sides.push(sideOf(kind.name, IN_FLIGHT, ours), sideOf('constant', IN_FLIGHT, constant));
   }
-  const requests = kinds.map(({ calls }) => calls.messages.length).join(', ');
-  return { figures, sides, notes: [`warm: ${requests} different requests, each asked before the rounds`] };
+  const requests = kinds[0]?.calls.messages.length ?? 0;
+  return {
+    figures,
+    sides,
+    notes: [`${requests} different requests, each of them asked before the rounds`],
+  };
 }
 
 async function rounds<M extends DescMethodUnary>(stage: Stage, service: Instance, calls: Calls<M>) {
-  const [warmUp, count, seconds] = stage.short ? [1, 2, 1] : [8, 5, 3];
+  const [warmUp, count, seconds] = stage.short ? [1_000, 2, 1] : [20_000, 5, 3];
   const constant = await startConstantServer(stage, calls.method, await realAnswers(service.grpcPort, calls));
-  const ask = ({ grpcPort }: { grpcPort: number }, how: { seconds?: number }) =>
-    stage.load.call([grpcPort], calls, { inFlight: IN_FLIGHT, ...how });
+  const ask = ({ grpcPort }: { grpcPort: number }, messages: Calls<M>['messages'], time?: number) =>
+    stage.load.call([grpcPort], { ...calls, messages }, { inFlight: IN_FLIGHT, seconds: time });
   const round = (server: { grpcPort: number; pid: number }, postgres?: number) => () =>
-    roundOf(() => ask(server, { seconds }), { service: [server.pid], postgres });
+    roundOf(() => ask(server, calls.messages, seconds), { service: [server.pid], postgres });
 
-  for (const server of [service, constant]) {
-    await ask(server, {}); // every request once
-    await ask(server, { seconds: warmUp });
-  }
+  const all = Array.from(
+    { length: warmUp },
+    (_, i) => calls.messages[i % calls.messages.length] as (typeof calls.messages)[number],
+  );
+  for (const server of [service, constant]) await ask(server, all);
   const [ours = [], theirs = []] = await alternate(count, [round(service, stage.postgres), round(constant)]);
   await constant.stop();
   return [ours, theirs] as const;

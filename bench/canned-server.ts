@@ -50,3 +50,4 @@ const server = net.createServer({ noDelay: true }, (socket) => {
 server.listen(0, '127.0.0.1', () => {
   process.stdout.write(`${JSON.stringify({ grpcPort: (server.address() as net.AddressInfo).port })}\n`);
 });
+process.stdin.resume().once('end', () => process.exit());

@@ -1,5 +1,4 @@
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
+import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { create, type DescMethodUnary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import type { Command, Measured } from './generator-protocol.ts';
@@ -22,7 +21,7 @@ export function pathOf({ parent, name }: DescMethodUnary): string {
 export interface Pace {
   readonly inFlight: number;
   readonly connections?: number;
-  readonly seconds?: number;
+  readonly seconds?: number | undefined;
 }
 
 /** A process that makes calls to gRPC ports of 127.0.0.1. */
@@ -39,12 +38,9 @@ export function startLoad(): Load {
   const child = fork(join(import.meta.dirname, 'generator.ts'), { serialization: 'advanced' });
   let last: Promise<unknown> = Promise.resolve();
   async function ask(command: Command): Promise<Measured> {
-    const gone = new AbortController();
-    const answer = once(child, 'message', { signal: gone.signal });
-    const onExit = () => gone.abort();
-    child.once('exit', onExit);
+    const answer = answerOf(child);
     child.send(command);
-    const [measured] = (await answer.finally(() => child.off('exit', onExit))) as [Measured | { failure: string }];
+    const measured = await answer;
     if ('failure' in measured) throw new Error(`the load generator: ${measured.failure}`);
     return measured;
   }
@@ -62,4 +58,16 @@ export function startLoad(): Load {
     },
     close: () => void child.kill(),
   };
+}
+
+/** The next message of a process that answers each of ours. Rejects when it ends without. */
+function answerOf(child: ChildProcess): Promise<Measured | { readonly failure: string }> {
+  return new Promise((resolve, reject) => {
+    const onExit = () => reject(new Error('the load generator has ended'));
+    child.once('exit', onExit);
+    child.once('message', (message) => {
+      child.off('exit', onExit);
+      resolve(message as Measured);
+    });
+  });
 }

@@ -8,11 +8,14 @@ export interface Program {
   stop(): Promise<void>;
 }
 
-/** Starts a file of this folder that says `{"grpcPort":…}` when it serves. Throws an Error when it ends before. */
+/**
+ * Starts a file of this folder that says `{"grpcPort":…}` when it serves, and ends with its standard input, as with us. Throws an
+ * Error when it ends before it serves.
+ */
 export async function startProgram(file: string, args: readonly string[] = []): Promise<Program> {
   const child = spawn(process.execPath, [file, ...args], {
     cwd: import.meta.dirname,
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
   });
   const ended = new Promise<void>((done) => void child.once('exit', () => done()));
   for await (const line of createInterface({ input: child.stdout })) {

@@ -17,7 +17,8 @@ const { values, positionals } = parseArgs({
 
 const chosen = choose(positionals);
 if (values.list)
-  for (const { name, what, aim } of comparisons) process.stdout.write(`${name.padEnd(20)} ${what} (${aim})\n`);
+  for (const { name, what, against, aim } of comparisons)
+    process.stdout.write(`${name.padEnd(20)} ${what}, against ${against} (${aim})\n`);
 else process.exitCode = (await perform(chosen)) ? 0 : 1;
 
 function choose(names: readonly string[]): readonly Comparison[] {
