@@ -17,6 +17,7 @@ export interface PgbenchRun {
   readonly url: string;
   readonly clients: number;
   readonly first: number;
+  /** A multiple of `clients`. */
   readonly bookings: number;
   /** Doctors, and as many patients. */
   readonly doctors: number;
@@ -28,7 +29,7 @@ export async function pgbench(recorded: RecordedBooking, run: PgbenchRun): Promi
   try {
     const file = join(folder, 'booking.sql');
     await writeFile(file, pgbenchScript(recorded, run.doctors));
-    const each = Math.ceil(run.bookings / run.clients);
+    const each = run.bookings / run.clients;
     const options = ['-n', '-M', 'prepared', '-f', file, '-c', `${run.clients}`, '-j', '2', '-t', `${each}`];
     const log = ['-l', '--log-prefix', join(folder, 'log')];
     const variables = ['-D', 'i=0', '-D', `each=${each}`, '-D', `first=${run.first}`];

@@ -15,22 +15,17 @@ export const bookingVsPgbench: Comparison = {
   aim: 'ratio >= 0.5',
   async run(stage) {
     if (!hasPgbench()) return notRun('pgbench');
-    const [warmUp, count, rounds] = stage.short ? [1_000, 1_000, 2] : [8_000, 6_000, 5];
-    const bookings = await openBookings(stage, warmUp + 2 * rounds * count + CLIENTS * (rounds + 1) + 1);
-    const recorded = await bookings.make(1, (first) => recordBooking(bookings.database.url, first));
-    const service = await stage.serve(bookings.database.url);
-    const workers = { service: [service.pid], postgres: stage.postgres };
-    const ours = () => roundOf(() => bookings.overGrpc([service.grpcPort], count, CLIENTS), workers);
-    const whole = Math.ceil(count / CLIENTS) * CLIENTS;
-    const run = (first: number) => ({
-      ...bookings,
-      url: bookings.database.url,
-      clients: CLIENTS,
-      first,
-      bookings: whole,
-    });
+    const [warmUp, count, rounds] = stage.short ? [1_000, 30 * CLIENTS, 2] : [8_000, 200 * CLIENTS, 5];
+    const bookings = await openBookings(stage, warmUp + 2 * rounds * count + 1);
+    const { database, doctors } = bookings;
+    const recorded = await bookings.make(1, (first) => recordBooking(database.url, first));
+    const service = await stage.serve(database.url);
+    const { postgres } = stage;
+    const ours = () =>
+      roundOf(() => bookings.overGrpc([service.grpcPort], count, CLIENTS), { service: [service.pid], postgres });
+    const run = { url: database.url, clients: CLIENTS, bookings: count, doctors };
     const theirs = () =>
-      roundOf(() => bookings.make(whole, (first) => pgbench(recorded, run(first))), { postgres: stage.postgres });
+      roundOf(() => bookings.make(count, (first) => pgbench(recorded, { ...run, first })), { postgres });
 
     stage.say(`warming up: ${warmUp} bookings`);
     await bookings.overGrpc([service.grpcPort], warmUp, CLIENTS);
