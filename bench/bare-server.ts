@@ -68,3 +68,4 @@ server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error,
   if (error) throw error;
   process.stdout.write(`${JSON.stringify({ grpcPort })}\n`);
 });
+process.stdin.resume().once('end', () => process.exit());

@@ -1,4 +1,7 @@
-import type { BenchDatabase, Stage } from './stage.ts';
+import type { AccessTokens } from '../src/auth/access-token.ts';
+import type { Caller } from '../src/caller.ts';
+import type { BenchDatabase } from './bench-database.ts';
+import type { Stage } from './stage.ts';
 
 /** Of ids that statements of pgbench can make, which knows only numbers: what stands behind the number in those of a kind. */
 const KIND = {
@@ -9,6 +12,7 @@ const KIND = {
   request: '70008005000000000000',
   booking: '70008006000000000000',
   event: '70008007000000000000',
+  doctorSession: '70008008000000000000',
 } as const;
 /** Gives every number twelve digits, where a UUIDv7 has its time. */
 const BASE = 100_000_000_000;
@@ -38,7 +42,8 @@ export interface Size {
   readonly patients?: number;
 }
 
-const SLOTS_A_DAY = 16;
+/** Slots of a doctor on one day. */
+export const SLOTS_A_DAY = 16;
 const WORDS = ['Ayurveda', 'Dermatology', 'Paediatrics', 'Psychiatry', 'Gynaecology', 'General medicine', 'Nutrition'];
 const NAMES = ['Ananya', 'Rohan', 'Lakshmi', 'Farhan', 'Meera', 'Kabir', 'Ishaan', 'Zoya', 'Arjun', 'Diya'];
 const FAMILIES = [
@@ -56,8 +61,9 @@ const FAMILIES = [
 ];
 
 /**
- * Fills a migrated database: slot n is the (n div doctors)-th of doctor n mod doctors. Constraints that would be checked row by
- * row are made again afterwards.
+ * Fills a migrated database: slot n is the (n div doctors)-th of doctor n mod doctors. Indexes, and constraints that would be
+ * checked row by row, are made again afterwards: half a minute for a million slots, nearly all of it to check that none
+ * overlap.
  */
 export async function fill(database: BenchDatabase, { doctors, slotsEach, patients = doctors }: Size): Promise<void> {
   const { query } = database;
@@ -79,36 +85,62 @@ export async function fill(database: BenchDatabase, { doctors, slotsEach, patien
     FROM (SELECT n, ($1::text[])[1 + n % ${WORDS.length}] AS word FROM generate_series(0, ${doctors - 1}) n) d`,
     [WORDS],
   );
-  await query(`
+  const sessions = (kind: 'session' | 'doctorSession', who: 'patient' | 'doctor', count: number) =>
+    query(`
     INSERT INTO session (id, user_id, user_agent, client_address, created_at, refreshed_at, idle_expires_at, expires_at)
-    SELECT ${sqlIdOf('session', 'n')}, ${sqlIdOf('patient', 'n')}, 'bench', '127.0.0.1', now(), now(), now() + interval '7 days', now() + interval '30 days'
-    FROM generate_series(0, ${patients - 1}) n`);
+    SELECT ${sqlIdOf(kind, 'n')}, ${sqlIdOf(who, 'n')}, 'bench', '127.0.0.1', now(), now(), now() + interval '7 days', now() + interval '30 days'
+    FROM generate_series(0, ${count - 1}) n`);
+  await sessions('session', 'patient', patients);
+  await sessions('doctorSession', 'doctor', doctors);
   await fillSlots(database, doctors, slotsEach);
   await query('VACUUM (ANALYZE)');
 }
 
-async function fillSlots({ query }: BenchDatabase, doctors: number, slotsEach: number): Promise<void> {
-  const indexes = await query<{ name: string; definition: string; constrains: boolean }>(`
-    SELECT c.relname AS name, coalesce(pg_get_constraintdef(k.oid), pg_get_indexdef(i.indexrelid)) AS definition, k.oid IS NOT NULL AS constrains
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype = 'x'
-    WHERE i.indrelid = 'slot'::regclass AND NOT i.indisprimary`);
-  for (const { name, constrains } of indexes)
-    await query(constrains ? `ALTER TABLE slot DROP CONSTRAINT ${name}` : `DROP INDEX ${name}`);
-  await query(`
-    INSERT INTO slot (id, doctor_id, start_at, end_at, state, created_at, updated_at)
-    SELECT ${sqlIdOf('slot', 'n')}, ${sqlIdOf('doctor', `n % ${doctors}`)}, start_at, start_at + interval '30 min', 'OPEN', now(), now()
-    FROM (SELECT n, date_trunc('day', now()) + interval '1 day 8 hours' + n / ${doctors} / ${SLOTS_A_DAY} * interval '1 day'
-        + n / ${doctors} % ${SLOTS_A_DAY} * interval '30 min' AS start_at
-      FROM generate_series(0, ${doctors * slotsEach - 1}) n) s`);
-  for (const { name, definition, constrains } of indexes)
-    await query(constrains ? `ALTER TABLE slot ADD CONSTRAINT ${name} ${definition}` : definition);
+interface Remade {
+  readonly drop: string;
+  readonly make: string;
 }
 
-/** Headers of patients' calls. Tokens are good for ten minutes. */
-export function patientHeaders({ tokens }: Stage, count: number): Promise<{ authorization: string }[]> {
-  const headers = async (n: number) => {
-    const who = { userId: idOf('patient', n), sessionId: idOf('session', n), role: 'PATIENT' as const };
-    return { authorization: `Bearer ${(await tokens.issue(who)).token}` };
-  };
-  return Promise.all(Array.from({ length: count }, (_, n) => headers(n)));
+/** In the order in which doctors publish them: those of one lie together. */
+async function fillSlots({ query }: BenchDatabase, doctors: number, slotsEach: number): Promise<void> {
+  const remade = await query<Remade>(`
+    SELECT 'ALTER TABLE slot DROP CONSTRAINT ' || conname AS drop,
+      'ALTER TABLE slot ADD CONSTRAINT ' || conname || ' ' || pg_get_constraintdef(oid) AS make
+    FROM pg_constraint WHERE conrelid = 'slot'::regclass AND contype IN ('f', 'x')
+    UNION ALL SELECT 'DROP INDEX ' || indexrelid::regclass, pg_get_indexdef(indexrelid)
+    FROM pg_index WHERE indrelid = 'slot'::regclass AND indexrelid NOT IN (SELECT conindid FROM pg_constraint)`);
+  for (const { drop } of remade) await query(drop);
+  await query(`
+    INSERT INTO slot (id, doctor_id, start_at, end_at, state, created_at, updated_at)
+    SELECT ${sqlIdOf('slot', `(nth::bigint * ${doctors} + doctor)`)}, ${sqlIdOf('doctor', 'doctor')}, start_at, start_at + interval '30 min', 'OPEN', now(), now()
+    FROM generate_series(0, ${doctors - 1}) doctor, LATERAL (
+      SELECT nth, date_trunc('day', now()) + interval '1 day 8 hours' + nth / ${SLOTS_A_DAY} * interval '1 day'
+        + nth % ${SLOTS_A_DAY} * interval '30 min' AS start_at
+      FROM generate_series(0, ${slotsEach - 1}) nth) s`);
+  await query(`SET maintenance_work_mem = '1GB'`);
+  for (const { make } of remade) await query(make);
+}
+
+/** Request headers of one who calls. */
+export interface Headers {
+  readonly [name: string]: string;
+  readonly authorization: string;
+}
+
+/** Headers of the first `count` patients. Tokens are good for ten minutes. */
+export function patientHeaders({ tokens }: Pick<Stage, 'tokens'>, count: number): Promise<Headers[]> {
+  return Promise.all(
+    Array.from({ length: count }, (_, n) =>
+      headersOf(tokens, { userId: idOf('patient', n), sessionId: idOf('session', n), role: 'PATIENT' }),
+    ),
+  );
+}
+
+/** Headers of the `n`-th doctor. The token is good for ten minutes. */
+export function doctorHeaders({ tokens }: Pick<Stage, 'tokens'>, n: number): Promise<Headers> {
+  return headersOf(tokens, { userId: idOf('doctor', n), sessionId: idOf('doctorSession', n), role: 'DOCTOR' });
+}
+
+async function headersOf(tokens: AccessTokens, caller: Caller): Promise<Headers> {
+  return { authorization: `Bearer ${(await tokens.issue(caller)).token}` };
 }

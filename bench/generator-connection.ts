@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { callHeaders, FLAG, FRAME, frame, headerBlock, message, preface, word } from '../faults/abuse/frames.ts';
+import { frameReader, type OnFrame } from './frame-reader.ts';
 
 /** One call: who makes it, by place among the callers, and the bytes of its message. */
 export interface Chunk {
@@ -15,11 +16,31 @@ export interface Connection {
   close(): void;
 }
 
+/** See `openConnection`. */
+export interface ConnectionOptions {
+  readonly port: number;
+  /** `/package.Service/Method`. */
+  readonly path: string;
+  /** Request headers of each. */
+  readonly callers: readonly Readonly<Record<string, string>>[];
+}
+
 /** RFC 9113's largest window: answers never wait for us. */
 const WINDOW = 0x7fff_ffff;
+const FIRST_WINDOW = 65_535;
 /** Bytes of answers after which the connection's window is opened again. */
 const REOPEN = 1 << 28;
+/** Longest frame that everybody takes. */
+const LONGEST = 16_384;
 const SETTING = { headerTable: 1, push: 2, initialWindow: 4 } as const;
+const OPENING = Buffer.concat([
+  preface([
+    [SETTING.headerTable, 0],
+    [SETTING.push, 0],
+    [SETTING.initialWindow, WINDOW],
+  ]),
+  windowUpdate(WINDOW - FIRST_WINDOW),
+]);
 
 interface Open {
   hasMessage: boolean;
@@ -28,104 +49,79 @@ interface Open {
 }
 
 /** Opens one to 127.0.0.1. A refusal is told from an answer by what it lacks: a message. */
-export async function openConnection({
-  port,
-  path,
-  callers,
-}: {
-  readonly port: number;
-  readonly path: string;
-  readonly callers: readonly Readonly<Record<string, string>>[];
-}): Promise<Connection> {
+export async function openConnection({ port, path, callers }: ConnectionOptions): Promise<Connection> {
   const socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
   await once(socket, 'connect');
-  const headers = callers.map((own) =>
+  socket.write(OPENING);
+  const open = new Map<number, Open>();
+  socket.on('data', frameReader(answersTo(socket, open)));
+  socket.on('error', () => {}); // close follows
+  socket.on('close', () => {
+    for (const { reject } of open.values()) reject(new Error('the connection was closed'));
+    open.clear();
+  });
+  const send = sending(socket);
+  const heads = callers.map((own) =>
     frame({ type: FRAME.headers, flags: FLAG.endHeaders, payload: headerBlock(callHeaders(path, own)) }),
   );
-  socket.write(
-    Buffer.concat([
-      preface([
-        [SETTING.headerTable, 0],
-        [SETTING.push, 0],
-        [SETTING.initialWindow, WINDOW],
-      ]),
-      windowUpdate(WINDOW - 65_535),
-    ]),
-  );
-  const open = new Map<number, Open>();
-  let stream = 1;
-  let unacknowledged = 0;
-  let corked = false;
+  let next = 1;
+  return {
+    call({ caller, bytes }) {
+      if (socket.destroyed) return Promise.reject(new Error('the connection was closed'));
+      const stream = next;
+      next += 2;
+      const head = Buffer.from(heads[caller] as Buffer);
+      head.writeUInt32BE(stream, 5);
+      const payload = message(bytes);
+      if (payload.length > LONGEST) throw new Error(`a request of ${payload.length} bytes needs more than one frame`);
+      send(head, frame({ type: FRAME.data, flags: FLAG.endStream, stream, payload }));
+      return new Promise((resolve, reject) => open.set(stream, { hasMessage: false, resolve, reject }));
+    },
+    close: () => void socket.destroy(),
+  };
+}
 
-  function onFrame(type: number, flags: number, id: number, payload: Buffer): void {
+/** Settles the calls that frames end, and says what HTTP/2 wants said. */
+function answersTo(socket: net.Socket, open: Map<number, Open>): OnFrame {
+  let unacknowledged = 0;
+  return (type, flags, stream, payload) => {
+    const call = open.get(stream);
     if (type === FRAME.data) {
       unacknowledged += payload.length;
       if (unacknowledged > REOPEN) {
         socket.write(windowUpdate(unacknowledged));
         unacknowledged = 0;
       }
-      const call = open.get(id);
       if (call && payload.length) call.hasMessage = true;
     }
-    if (type === FRAME.settings && !(flags & FLAG.ack)) socket.write(frame({ type: FRAME.settings, flags: FLAG.ack }));
-    if (type === FRAME.ping && !(flags & FLAG.ack)) {
-      socket.write(frame({ type: FRAME.ping, flags: FLAG.ack, payload: Buffer.from(payload) }));
+    const asks = (type === FRAME.settings || type === FRAME.ping) && !(flags & FLAG.ack);
+    if (asks) {
+      const echoed = type === FRAME.ping ? Buffer.from(payload) : Buffer.alloc(0);
+      socket.write(frame({ type, flags: FLAG.ack, payload: echoed }));
     }
     const ends = type === FRAME.reset || ((type === FRAME.data || type === FRAME.headers) && flags & FLAG.endStream);
-    if (!ends) return;
-    const call = open.get(id);
-    open.delete(id);
-    call?.resolve(call.hasMessage && type !== FRAME.reset);
-  }
-  const feed = frameReader(onFrame);
-  socket.on('data', feed);
-  socket.on('error', () => {});
-  socket.on('close', () => {
-    for (const { reject } of open.values()) reject(new Error('the connection was closed'));
-    open.clear();
-  });
+    if (!ends || !call) return;
+    open.delete(stream);
+    call.resolve(call.hasMessage && type !== FRAME.reset);
+  };
+}
 
-  return {
-    call({ caller, bytes }) {
-      const head = Buffer.from(headers[caller] as Buffer);
-      head.writeUInt32BE(stream, 5);
-      const body = frame({ type: FRAME.data, flags: FLAG.endStream, stream, payload: message(bytes) });
-      if (!corked) {
-        corked = true;
-        socket.cork();
-        setImmediate(() => {
-          corked = false;
-          socket.uncork();
-        });
-      }
-      socket.write(head);
-      socket.write(body);
-      const id = stream;
-      stream += 2;
-      return new Promise((resolve, reject) => open.set(id, { hasMessage: false, resolve, reject }));
-    },
-    close: () => void socket.destroy(),
+/** Writes what is sent in one turn of the event loop at once. */
+function sending(socket: net.Socket): (...buffers: Buffer[]) => void {
+  let corked = false;
+  return (...buffers) => {
+    if (!corked) {
+      corked = true;
+      socket.cork();
+      setImmediate(() => {
+        corked = false;
+        socket.uncork();
+      });
+    }
+    for (const buffer of buffers) socket.write(buffer);
   };
 }
 
 function windowUpdate(bytes: number): Buffer {
   return frame({ type: FRAME.windowUpdate, payload: word(bytes) });
-}
-
-type OnFrame = (type: number, flags: number, stream: number, payload: Buffer) => void;
-
-/** Takes bytes as they come and passes on whole frames. */
-function frameReader(onFrame: OnFrame): (bytes: Buffer) => void {
-  let rest: Buffer = Buffer.alloc(0);
-  return (bytes) => {
-    const all = rest.length ? Buffer.concat([rest, bytes]) : bytes;
-    let at = 0;
-    while (at + 9 <= all.length) {
-      const end = at + 9 + all.readUIntBE(at, 3);
-      if (end > all.length) break;
-      onFrame(all[at + 3] as number, all[at + 4] as number, all.readUInt32BE(at + 5), all.subarray(at + 9, end));
-      at = end;
-    }
-    rest = at === all.length ? Buffer.alloc(0) : all.subarray(at);
-  };
 }

@@ -2,7 +2,8 @@ import type { Chunk } from './generator-connection.ts';
 
 /** What the generator is told to do. */
 export interface Command {
-  readonly port: number;
+  /** Of 127.0.0.1; connections are spread over them in turn. */
+  readonly ports: readonly number[];
   /** `/package.Service/Method`. */
   readonly path: string;
   readonly connections: number;
@@ -22,6 +23,6 @@ export interface Measured {
   /** Of each call that was refused. */
   readonly refusedAfter: Float64Array;
   readonly elapsedMs: number;
-  /** CPU time of the generator itself. */
+  /** CPU time of the generator itself; NaN when it isn't known. */
   readonly cpuMs: number;
 }

@@ -12,8 +12,12 @@ process.on('message', (command: Command) => {
 process.on('disconnect', () => process.exit(0));
 
 /** Makes the calls with so many under way at once, until all are made or the time is up. */
-async function run({ port, connections, inFlight, callers, calls, path, seconds }: Command): Promise<Measured> {
-  const opened = await Promise.all(Array.from({ length: connections }, () => openConnection({ port, path, callers })));
+async function run({ ports, connections, inFlight, callers, calls, path, seconds }: Command): Promise<Measured> {
+  const opened = await Promise.all(
+    Array.from({ length: connections }, (_, i) =>
+      openConnection({ port: ports[i % ports.length] as number, path, callers }),
+    ),
+  );
   const before = process.cpuUsage();
   const startedAt = performance.now();
   const until = seconds === undefined ? Number.POSITIVE_INFINITY : startedAt + seconds * 1000;

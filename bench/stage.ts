@@ -1,21 +1,17 @@
-import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { openSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
-import { startPostgres } from '../faults/postgres.ts';
+import { join } from 'node:path';
+import { type Postgres, startPostgres } from '../faults/postgres.ts';
 import { type AccessTokens, createAccessTokens } from '../src/auth/access-token.ts';
 import { createKeyFile, openSigningKeys } from '../src/auth/signing-keys.ts';
-import { migrate } from '../src/db/migrate.ts';
+import { type BenchDatabase, createDatabase } from './bench-database.ts';
+import { type Instance, startInstance } from './instance.ts';
 import { type Load, startLoad } from './load.ts';
+import { type Program, startProgram } from './program.ts';
 
-const ROOT = resolve(import.meta.dirname, '..');
 const JWT = { issuer: 'amrutam', audience: 'amrutam' };
-const START_MS = 60_000;
-/** Of the database that is brought along: durable as in production, with room enough that no check point falls into each round. */
+/** Of the server that is brought along: durable as in production, with room enough that no checkpoint falls into each round. */
 const SETTINGS = [
   'synchronous_commit=on',
   'fsync=on',
@@ -24,27 +20,12 @@ const SETTINGS = [
   'checkpoint_timeout=30min',
 ];
 
-/** The service, as a process of its own whose output goes to a file. */
-export interface Instance {
-  readonly grpcPort: number;
-  readonly httpPort: number;
-  readonly pid: number;
-  /** Milliseconds from its start until it served. */
-  readonly startMs: number;
-  stop(): Promise<void>;
-}
-
-/** A database with every migration. */
-export interface BenchDatabase {
-  readonly url: string;
-  query<R = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<R[]>;
-  close(): Promise<void>;
-}
-
-/** What comparisons run on. */
+/** What comparisons run on. What they open is closed after each. */
 export interface Stage {
   /** Fewer and shorter rounds. */
   readonly short: boolean;
+  /** For files; gone when the stage closes. */
+  readonly folder: string;
   readonly load: Load;
   readonly tokens: AccessTokens;
   /** Id of the process that is PostgreSQL; undefined when it was not started here. */
@@ -53,98 +34,77 @@ export interface Stage {
   database(): Promise<BenchDatabase>;
   /** Starts the service on `url`. */
   serve(url: string, env?: Readonly<Record<string, string>>): Promise<Instance>;
+  /** Starts a server of this folder. */
+  program(file: string, args?: readonly string[]): Promise<Program>;
+}
+
+/** The stage, and what only its owner may do. */
+export interface OpenStage {
+  readonly stage: Stage;
+  /** Of the server's maintenance database. */
+  readonly adminUrl: string;
+  /** Closes what was opened on it. */
+  clear(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Starts PostgreSQL, unless `databaseUrl` names a server, whose user must be allowed to create databases and extensions. */
-export async function openStage(options: {
+/** See `openStage`. */
+export interface StageOptions {
   readonly short: boolean;
+  /** Of a server whose user may create databases and extensions; absent: one is started. */
   readonly databaseUrl: string | undefined;
   readonly say: (line: string) => void;
-}): Promise<Stage> {
+}
+
+/** Starts the load generator, and PostgreSQL where none is given. */
+export async function openStage({ short, databaseUrl, say }: StageOptions): Promise<OpenStage> {
   const folder = await mkdtemp(join(tmpdir(), 'amrutam-bench-'));
-  const own = options.databaseUrl ? undefined : await startPostgres(folder, SETTINGS);
-  const urlOf = (name: string) =>
-    own ? own.url(name) : Object.assign(new URL(options.databaseUrl as string), { pathname: `/${name}` }).toString();
+  const own = databaseUrl ? undefined : await startPostgres(folder, SETTINGS);
+  const adminUrl = databaseUrl ?? (own as Postgres).url();
   const keysFile = join(folder, 'keys.json');
   await createKeyFile(keysFile);
   const keys = await openSigningKeys({ file: keysFile, onError: () => {} });
   const load = startLoad();
-  const admin = new pg.Pool({ connectionString: own?.url() ?? options.databaseUrl, max: 1 });
-  const open = new Set<{ close(): Promise<void> }>();
+  const { opened, clear } = openings();
   const stage: Stage = {
-    ...options,
+    short,
+    folder,
     load,
     tokens: createAccessTokens({ ...JWT, keys, now: () => new Date() }),
-    postgres: own && Number(readFileSync(join(folder, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0]),
-    async database() {
-      const name = `bench_${randomBytes(6).toString('hex')}`;
-      await admin.query(`CREATE DATABASE ${name}`);
-      await migrate(urlOf(name));
-      const pool = new pg.Pool({ connectionString: urlOf(name), max: 1 });
-      const database: BenchDatabase = {
-        url: urlOf(name),
-        query: async (text, values = []) => (await pool.query(text, [...values])).rows,
-        async close() {
-          open.delete(database);
-          await pool.end();
-          await admin.query(`DROP DATABASE ${name} WITH (FORCE)`);
-        },
-      };
-      open.add(database);
-      return database;
-    },
-    async serve(url, env = {}) {
-      const instance = await launch({ DATABASE_URL: url, JWT_KEYS_FILE: keysFile, ...env }, join(folder, 'log'));
-      const served = {
-        ...instance,
-        close: () => instance.stop(),
-        stop: async () => {
-          open.delete(served);
-          await instance.stop();
-        },
-      };
-      open.add(served);
-      return served;
-    },
-    async close() {
-      for (const one of [...open].reverse()) await one.close();
-      load.close();
-      keys.close();
-      await admin.end();
-      await own?.end();
-      await rm(folder, { recursive: true, force: true });
-    },
+    postgres: own && postmasterIn(folder),
+    say,
+    database: async () => opened(await createDatabase(adminUrl), 'close'),
+    serve: async (url, env = {}) =>
+      opened(await startInstance({ DATABASE_URL: url, JWT_KEYS_FILE: keysFile, ...env }, folder), 'stop'),
+    program: async (file, args) => opened(await startProgram(file, args), 'stop'),
   };
-  return stage;
+  const close = async () => {
+    await clear();
+    load.close();
+    keys.close();
+    await own?.end();
+    await rm(folder, { recursive: true, force: true });
+  };
+  return { stage, adminUrl, clear, close };
 }
 
-async function launch(env: Readonly<Record<string, string>>, logs: string): Promise<Instance> {
-  const file = `${logs}-${randomBytes(4).toString('hex')}`;
-  const log = openSync(file, 'w');
-  const base = { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', GRPC_PORT: '0', HTTP_PORT: '0', DRAIN_DELAY: '0' };
-  const startedAt = performance.now();
-  const child = spawn(process.execPath, [...(env.NODE_FLAGS?.split(' ') ?? []), 'src/main.ts'], {
-    cwd: ROOT,
-    env: { ...base, RATE_LIMITS: 'off', ...env },
-    stdio: ['ignore', log, log],
-  });
-  const ended = new Promise<void>((done) => void child.once('exit', () => done()));
-  for (;;) {
-    const line = readFileSync(file, 'utf8')
-      .split('\n')
-      .find((one) => one.includes('"msg":"serving"'));
-    if (line) {
-      const { grpcPort, httpPort } = JSON.parse(line) as { grpcPort: number; httpPort: number };
-      const startMs = performance.now() - startedAt;
-      const stop = async () => {
-        child.kill('SIGTERM');
-        await ended;
+function postmasterIn(folder: string): number {
+  return Number(readFileSync(join(folder, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0]);
+}
+
+/** Remembers what was opened, until it is closed, so that the last is closed first. */
+function openings() {
+  const ends = new Set<() => Promise<void>>();
+  return {
+    opened<E extends 'close' | 'stop', T extends { readonly [end in E]: () => Promise<void> }>(one: T, end: E): T {
+      const close = async () => {
+        if (ends.delete(close)) await one[end]();
       };
-      return { grpcPort, httpPort, pid: child.pid as number, startMs, stop };
-    }
-    if (child.exitCode !== null || performance.now() - startedAt > START_MS)
-      throw new Error(`the service did not start:\n${readFileSync(file, 'utf8')}`);
-    await sleep(5);
-  }
+      ends.add(close);
+      return { ...one, [end]: close };
+    },
+    async clear() {
+      for (const close of [...ends].reverse()) await close();
+    },
+  };
 }

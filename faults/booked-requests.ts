@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { sql } from '../src/db/sql.ts';
 import { forkFor, row } from '../src/db/statement.ts';
 import type { Clinic } from './clinic.ts';
 import type { Report } from './drill.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sql } from 'kysely';
+import { sql } from '../src/db/sql.ts';
 import { forkFor, rows } from '../src/db/statement.ts';
 import { brokenInvariants, openSlots, type Person, people } from '../test/support/people.ts';
 import { type Clients, type Outcome, outcomeOf, tally } from '../test/support/process-client.ts';

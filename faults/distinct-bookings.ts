@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { sql } from 'kysely';
 import { BookingService } from '../gen/amrutam/booking/v1/booking_pb.ts';
+import { sql } from '../src/db/sql.ts';
 import { forkFor, rows } from '../src/db/statement.ts';
 import { type Person, people } from '../test/support/people.ts';
 import type { Clinic } from './clinic.ts';

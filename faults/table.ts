@@ -20,7 +20,8 @@ function lineOf({ drill, brokenBy, seconds, report, failure }: Ended): string[] 
   return [drill.name, result, ...figures, recovered, `${seconds.toFixed(0)} s`, notes.filter(Boolean).join('; ')];
 }
 
-function aligned(lines: readonly (readonly string[])[]): string {
+/** Lines of cells as columns of equal width. */
+export function aligned(lines: readonly (readonly string[])[]): string {
   const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
   return lines
     .map((line) =>

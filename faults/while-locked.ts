@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { sql } from '../src/db/sql.ts';
 import { forkFor, row, rows } from '../src/db/statement.ts';
 import { inTransaction } from '../src/db/transaction.ts';
 import type { Service } from '../test/support/process-service.ts';
@@ -28,7 +28,7 @@ export function whileLocked<T>(
     return found?.count ?? 0;
   };
   return inTransaction(clinic.orm, AbortSignal.timeout(30_000), async (em) => {
-    await rows(em, sql`SELECT 1 FROM ${sql.table(table)} WHERE id = ANY(${ids}) FOR UPDATE`);
+    await rows(em, sql`SELECT 1 FROM ${sql.ref(table)} WHERE id = ANY(${ids}) FOR UPDATE`);
     return work(async () => {
       await rows(em, sql`SELECT 1`); // or the database would end this transaction, as it has been idle for long
       return count();

@@ -4,6 +4,7 @@ import { Idempotency } from './0003-idempotency.ts';
 import { Audit } from './0004-audit.ts';
 import { SignInPlaces } from './0005-sign-in-places.ts';
 import { BookingInPlace } from './0006-booking-in-place.ts';
+import { ListingChanges } from './0007-listing-changes.ts';
 
 /** Every migration in order. They only go forward; a name that was released never changes. */
 export const migrations = [
@@ -13,4 +14,5 @@ export const migrations = [
   { name: '0004-audit', class: Audit },
   { name: '0005-sign-in-places', class: SignInPlaces },
   { name: '0006-booking-in-place', class: BookingInPlace },
+  { name: '0007-listing-changes', class: ListingChanges },
 ];

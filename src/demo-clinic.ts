@@ -1,9 +1,9 @@
-import { sql } from 'kysely';
 import type { PasswordHasher } from './auth/password.ts';
 import { makeAccount } from './auth/sign-up.ts';
 import { Doctor } from './availability/doctor.entity.ts';
 import { Slot } from './availability/slot.entity.ts';
 import type { Call } from './caller.ts';
+import { sql } from './db/sql.ts';
 import { row, rows } from './db/statement.ts';
 import type { UnitsOfWork } from './db/unit-of-work.ts';
 import type { Work } from './db/work.ts';

@@ -13,7 +13,12 @@ import { authService } from './auth/service.ts';
 import type { Enrol } from './auth/sign-up.ts';
 import type { SigningKeys } from './auth/signing-keys.ts';
 import { Doctor } from './availability/doctor.entity.ts';
+import { createListingCache } from './availability/listing-cache.ts';
+import { listingChanges, noteListingChanges } from './availability/listing-change.ts';
+import { followListings } from './availability/listing-feed.ts';
+import { createListingHistory, type ListingHistory } from './availability/listing-history.ts';
 import { availabilityService } from './availability/service.ts';
+import { type Shelf, shareListings } from './availability/shared-listings.ts';
 import { bookingService } from './booking/service.ts';
 import type { Readiness } from './db/readiness.ts';
 import { type AnswerCodec, createUnitsOfWork, type UnitsOfWork } from './db/unit-of-work.ts';
@@ -61,6 +66,8 @@ export interface ServerDeps {
   readonly corsOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
   readonly tls?: TlsPair | undefined;
+  /** Where instances share what they have read; absent: each keeps its own. */
+  readonly shelf?: Shelf | undefined;
   /** Counts calls against the limits; absent: there are none. */
   readonly takeTurn?: TakeTurn | undefined;
   /** Milliseconds added to the clock; for tests. */
@@ -74,12 +81,19 @@ export interface Server {
   readonly units: UnitsOfWork;
   /** What the health service and its watchers are told. It begins with not serving. */
   setServing(serving: boolean): void;
+  /** Ends what goes on beside calls. */
+  close(): void;
 }
 
 /** Builds everything: one set of handlers behind one chain of interceptors, on two listeners. */
 export function build(deps: ServerDeps): Server {
   const { keys, passwords, log } = deps;
-  const units = createUnits(deps);
+  const history = createListingHistory();
+  const feed = followListings(deps.orm, history);
+  const units = createUnits({ ...deps, history });
+  const shared = deps.shelf && shareListings(deps.shelf, history, feed);
+  const now = () => new Date(Date.now() + (deps.shiftMs?.() ?? 0));
+  const listings = createListingCache({ history, feed, shared, now });
   const tokens = createAccessTokens({ ...deps.jwt, keys, now: () => new Date() });
   const sessions = createLiveSessions(units);
   const status = health(SERVICES);
@@ -87,7 +101,7 @@ export function build(deps: ServerDeps): Server {
   const options = {
     routes: [
       route(AuthService, authService({ units, passwords, tokens, sessions, enrol })),
-      route(AvailabilityService, availabilityService({ units })),
+      route(AvailabilityService, availabilityService({ units, listings })),
       route(BookingService, bookingService({ units })),
       route(AdminService, adminService({ units })),
       ...open,
@@ -118,6 +132,7 @@ export function build(deps: ServerDeps): Server {
     http: httpListener({ ...options, ...pages }),
     units,
     setServing: status.setServing,
+    close: feed.stop,
   };
 }
 
@@ -128,12 +143,20 @@ export function createUnits({
   poolWaitMs,
   instance,
   shiftMs,
-}: Pick<ServerDeps, 'orm' | 'databasePool' | 'poolWaitMs' | 'instance' | 'shiftMs'>): UnitsOfWork {
+  history,
+}: Pick<ServerDeps, 'orm' | 'databasePool' | 'poolWaitMs' | 'instance' | 'shiftMs'> & {
+  /** Hears of what this process changes; absent where it keeps no listings. */
+  history?: ListingHistory;
+}): UnitsOfWork {
   return createUnitsOfWork({
     orm,
     pool: { connections: databasePool, waitMs: poolWaitMs },
     codec: keptAnswers,
     recordEvent: recordEvent(instance),
+    copies: {
+      note: noteListingChanges,
+      changed: (entities) => history?.hear(listingChanges(entities)),
+    },
     ...(shiftMs && { shiftMs }),
   });
 }

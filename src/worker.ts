@@ -1,7 +1,7 @@
 import cluster from 'node:cluster';
 import type { Config } from './config.ts';
 import { openDatabase } from './database.ts';
-import { createLog, logWhatLibrariesPrint, sharedOutput } from './log.ts';
+import { createLog, logWhatLibrariesPrint } from './log.ts';
 import { countedBySupervisor } from './process-counts.ts';
 import type { Order, Report } from './process-messages.ts';
 import { serve } from './serve.ts';
@@ -21,7 +21,7 @@ process.on('disconnect', () => stop('the supervisor is gone'));
 if (cluster.worker) cluster.worker.exitedAfterDisconnect = true;
 
 async function work(config: Config): Promise<void> {
-  const log = createLog(config.logLevel, sharedOutput()).child({ instance: config.instance });
+  const log = createLog(config.logLevel).child({ instance: config.instance });
   logWhatLibrariesPrint(log);
   const warn = (message: string) => log.warn({ problem: message }, 'database connection');
   const database = await openDatabase(config, { warn });

@@ -1,10 +1,10 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
 import { create, type DescMethodUnary, getOption, type Message, toJson } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { access, Role, RoleSchema } from '../gen/amrutam/access/v1/access_pb.ts';
 import { AdminService } from '../gen/amrutam/admin/v1/admin_pb.ts';
 import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';
+import { sql } from '../src/db/sql.ts';
 import { messageCheck } from '../src/rpc/validate.ts';
 import { SERVICES } from '../src/server.ts';
 import { type Person, person } from './support/people.ts';

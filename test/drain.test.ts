@@ -163,6 +163,18 @@ test('a booking and a report that wait for the database are answered, though the
   expect(await brokenInvariants(server)).toEqual({});
 });
 
+test.each([
+  ['SIGTERM', 'SIGTERM', 0],
+  ['an error that nobody expected', 'SIGUSR2', 1],
+] as const)('the last line before an end by %s is written: that it has stopped', async (_, signal, code) => {
+  const failing = encodeURIComponent('process.on("SIGUSR2", () => { throw new Error("planned"); })');
+  const service = await start({ DRAIN_DELAY: '0', NODE_OPTIONS: `--import=data:text/javascript,${failing}` });
+  service.kill(signal);
+  const ended = await service.ended;
+  expect(ended.code).toBe(code);
+  expect(ended.output.trimEnd().split('\n').at(-1)).toContain('"msg":"stopped"');
+});
+
 test('a second SIGTERM ends it at once, whatever waits', async () => {
   const service = await start({ DRAIN_DELAY: '60' });
   service.kill('SIGTERM');

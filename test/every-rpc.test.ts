@@ -14,7 +14,6 @@ import {
 } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { Role } from '../gen/amrutam/access/v1/access_pb.ts';
 import { AdminService } from '../gen/amrutam/admin/v1/admin_pb.ts';
 import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';
@@ -23,6 +22,7 @@ import { BookingService, BookingState } from '../gen/amrutam/booking/v1/booking_
 import { ServerReflection, ServerReflectionResponseSchema } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as V1Alpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '../gen/health/v1/health_pb.ts';
+import { sql } from '../src/db/sql.ts';
 import { SERVICES } from '../src/server.ts';
 import { openSlots, type Person, person } from './support/people.ts';
 import { isSideEffectFree, type Protocol, protocolsOf } from './support/protocols.ts';

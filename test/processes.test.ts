@@ -285,9 +285,9 @@ test('while the supervisor does not answer each counts for itself, never without
 test('the connections to the database are shared out, rounded up', async () => {
   const service = await start({ DATABASE_POOL: '3' });
   const all = await connected(service, 4);
-  const release = await locked('LOCK TABLE doctor IN ACCESS EXCLUSIVE MODE');
+  const release = await locked('LOCK TABLE booking IN ACCESS EXCLUSIVE MODE');
   const calls = all.flatMap(({ clients }) =>
-    Array.from({ length: 4 }, () => outcomeOf({}, () => clients.availability.getDoctor({ doctorId: doctor.id }))),
+    Array.from({ length: 4 }, () => outcomeOf(patient, (options) => clients.booking.listBookings({}, options))),
   );
   await sleep(500);
   const connections = await query(`SELECT application_name AS name, count(*)::int AS count FROM pg_stat_activity

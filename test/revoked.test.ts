@@ -1,9 +1,9 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
 import type { DescMethodUnary, Message } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';
 import { createPasswordHasher } from '../src/auth/password.ts';
+import { sql } from '../src/db/sql.ts';
 import { ENDINGS, member } from './support/ended-sessions.ts';
 import { openSlots, person } from './support/people.ts';
 import { type BothClients, clientsOf, outcomeOf } from './support/process-client.ts';

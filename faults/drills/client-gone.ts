@@ -17,9 +17,9 @@ export const clientGone: Drill = {
   story: 'clients vanish - gRPC and HTTP/1.1, their connections reset - while their bookings wait for a lock',
   breaks: [
     {
-      file: 'src/db/statement.ts',
-      from: "inflightQueryAbortStrategy: 'cancel query'",
-      to: "inflightQueryAbortStrategy: 'ignore query'",
+      file: 'src/db/pooled-client.ts',
+      from: "signal?.addEventListener('abort', abandon, { once: true });",
+      to: '',
       means: 'statements run on when their caller has gone',
     },
   ],

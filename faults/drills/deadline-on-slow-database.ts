@@ -19,9 +19,9 @@ export const deadlineOnSlowDatabase: Drill = {
   story: 'deadlines of 100 ms on a database that is half a second slower, and of 400 ms on slots that another holds',
   breaks: [
     {
-      file: 'src/db/statement.ts',
-      from: "inflightQueryAbortStrategy: 'cancel query'",
-      to: "inflightQueryAbortStrategy: 'ignore query'",
+      file: 'src/db/pooled-client.ts',
+      from: "signal?.addEventListener('abort', abandon, { once: true });",
+      to: '',
       means: 'statements run on when their caller has gone',
     },
   ],

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sql } from 'kysely';
 import { AuthService } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { AvailabilityService } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import type { Caller } from '../../src/caller.ts';
+import { sql } from '../../src/db/sql.ts';
 import { forkFor, rows } from '../../src/db/statement.ts';
 import { type Mint, mintOf } from '../../test/support/forged-token.ts';
 import { forgeries } from '../../test/support/forgeries.ts';

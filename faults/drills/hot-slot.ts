@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sql } from 'kysely';
 import { BookingService } from '../../gen/amrutam/booking/v1/booking_pb.ts';
+import { sql } from '../../src/db/sql.ts';
 import { rows } from '../../src/db/statement.ts';
 import { inTransaction } from '../../src/db/transaction.ts';
 import { brokenInvariants, people } from '../../test/support/people.ts';

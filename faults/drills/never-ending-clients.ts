@@ -1,8 +1,8 @@
 import http2 from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { sql } from 'kysely';
 import { AvailabilityService } from '../../gen/amrutam/availability/v1/availability_pb.ts';
+import { sql } from '../../src/db/sql.ts';
 import { forkFor, rows } from '../../src/db/statement.ts';
 import { LIMITS } from '../../src/rpc/limits.ts';
 import { people } from '../../test/support/people.ts';

@@ -11,8 +11,8 @@ export const readOnlyLeader: Drill = {
   breaks: [
     {
       file: 'src/db/pooled-client.ts',
-      from: 'if (!isGone(error)) return;',
-      to: 'return;',
+      from: 'if (isGone(error)) {',
+      to: 'if (!error) {',
       means: 'a connection whose server became read-only goes back to the pool',
     },
     {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sql } from 'kysely';
 import { RefreshToken } from '../../src/auth/refresh-token.entity.ts';
+import { sql } from '../../src/db/sql.ts';
 import { forkFor, rows } from '../../src/db/statement.ts';
 import { serverCall } from '../../src/demo-clinic.ts';
 import { type Person, person } from '../../test/support/people.ts';

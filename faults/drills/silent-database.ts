@@ -22,8 +22,8 @@ export const silentDatabase: Drill = {
   breaks: [
     {
       file: 'src/db/pooled-client.ts',
-      from: 'if (answer instanceof Promise) this.#bound(answer);',
-      to: '',
+      from: 'answer instanceof Promise && answer !== NOTHING ? this.#bound(answer) : answer',
+      to: 'answer',
       means: 'nothing on our side ends a connection that stays silent',
     },
     {

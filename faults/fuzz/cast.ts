@@ -1,6 +1,6 @@
-import { sql } from 'kysely';
 import { createPasswordHasher } from '../../src/auth/password.ts';
 import type { RoleName } from '../../src/caller.ts';
+import { sql } from '../../src/db/sql.ts';
 import { forkFor, rows } from '../../src/db/statement.ts';
 import { type Backstage, openSlots, type Person, person } from '../../test/support/people.ts';
 import { createPool, type Pool } from './pool.ts';

@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { sql } from '../../src/db/sql.ts';
 import { forkFor, row, rows } from '../../src/db/statement.ts';
 import type { Backstage } from '../../test/support/people.ts';
 import { sayOfBooking, sayOfSlot } from './say.ts';

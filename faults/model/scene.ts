@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { sql } from 'kysely';
 import { Slot } from '../../src/availability/slot.entity.ts';
+import { sql } from '../../src/db/sql.ts';
 import { forkFor, rows } from '../../src/db/statement.ts';
 import { serverCall } from '../../src/demo-clinic.ts';
 import { type Backstage, type Person, person } from '../../test/support/people.ts';

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { sql } from '../db/sql.ts';
 import { rows, type Sql } from '../db/statement.ts';
 import { type Fault, fieldInvalid } from '../fault.ts';
 

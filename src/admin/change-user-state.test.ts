@@ -1,12 +1,12 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { UserState } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { DoctorState } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { BookingState } from '../../gen/amrutam/booking/v1/booking_pb.ts';
 import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/support/calls.ts';
 import { openSlots, type Person, people, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { sql } from '../db/sql.ts';
 
 let server: TestServer;
 let clients: Clients;

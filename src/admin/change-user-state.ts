@@ -1,7 +1,7 @@
-import { sql } from 'kysely';
 import { endAllSessions } from '../auth/end-sessions.ts';
 import { userLock } from '../auth/user-lock.ts';
 import { Doctor } from '../availability/doctor.entity.ts';
+import { sql } from '../db/sql.ts';
 import { lockRows, type Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
 import type { ManagedUser } from './managed-user.ts';

@@ -1,11 +1,11 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
 import { durationMs, timestampDate, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { Bucket, type Figures } from '../../gen/amrutam/admin/v1/admin_pb.ts';
 import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/support/calls.ts';
 import { openSlots, type Person, people, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { sql } from '../db/sql.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

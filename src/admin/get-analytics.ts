@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { sql } from '../db/sql.ts';
 import { row, type Sql } from '../db/statement.ts';
 import { Fault } from '../fault.ts';
 import { bucketStarts, type Cut } from './buckets.ts';

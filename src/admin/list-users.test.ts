@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import { UserState } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { DoctorState } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { type Clients, clientsOf, query, reasonOf } from '../../test/support/calls.ts';
 import { type Person, people, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { sql } from '../db/sql.ts';
 
 let server: TestServer;
 let clients: Clients;

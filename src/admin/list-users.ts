@@ -1,8 +1,8 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import type { UserState } from '../auth/user.entity.ts';
 import type { DoctorState } from '../availability/doctor.entity.ts';
 import type { RoleName } from '../caller.ts';
+import { sql } from '../db/sql.ts';
 import { allOf, containing, rows } from '../db/statement.ts';
 import { type Page, type PageAsk, pageOf } from '../page.ts';
 import { type ManagedUser, managedColumns } from './managed-user.ts';

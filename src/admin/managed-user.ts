@@ -1,7 +1,7 @@
-import { sql } from 'kysely';
 import type { UserState } from '../auth/user.entity.ts';
 import type { DoctorState } from '../availability/doctor.entity.ts';
 import type { RoleName } from '../caller.ts';
+import { sql } from '../db/sql.ts';
 import type { Sql } from '../db/statement.ts';
 
 /** An account as an administrator sees it: a row of `managedColumns`. */

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { sql } from '../db/sql.ts';
 import { row } from '../db/statement.ts';
 
 /** How many confirmed bookings of the person, as doctor or as patient, start after `now`. */

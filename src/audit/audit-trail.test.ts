@@ -1,13 +1,13 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
 import { timestampDate, timestampFromDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import { AuditOutcome } from '../../gen/amrutam/admin/v1/admin_pb.ts';
 import { type Clients, clientsOf, query, reasonOf } from '../../test/support/calls.ts';
 import { brokenInvariants, openSlots, type Person, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import type { Slot } from '../availability/slot.entity.ts';
+import { sql } from '../db/sql.ts';
 import type { AuditEvent } from './audit-event.ts';
 
 const MINUTE = 60_000;

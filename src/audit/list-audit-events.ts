@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { sql } from '../db/sql.ts';
 import { allOf, rows } from '../db/statement.ts';
 import { type Page, type PageAsk, pageOf } from '../page.ts';
 import type { AuditEvent } from './audit-event.ts';

@@ -1,5 +1,5 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
-import { sql } from 'kysely';
+import { sql } from '../db/sql.ts';
 import type { Sql } from '../db/statement.ts';
 import type { AuditRecord } from '../db/unit-of-work.ts';
 

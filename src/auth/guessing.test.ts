@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import pg from 'pg';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import { query } from '../../test/support/calls.ts';
 import { type BothClients, clientsOf, outcomeOf, tally } from '../../test/support/process-client.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { sql } from '../db/sql.ts';
 
 const PASSWORD = 'a violet umbrella, twice';
 const HOME = '198.51.100.7';

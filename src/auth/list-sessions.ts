@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { sql } from '../db/sql.ts';
 import { rows } from '../db/statement.ts';
 import { Session } from './session.entity.ts';
 

@@ -1,7 +1,7 @@
-import { sql } from 'kysely';
 import { LRUCache } from 'lru-cache';
 import type { Caller } from '../caller.ts';
 import { checkCaller, type Standing, sessionLive } from '../db/caller-standing.ts';
+import { sql } from '../db/sql.ts';
 import { row } from '../db/statement.ts';
 import type { UnitsOfWork } from '../db/unit-of-work.ts';
 

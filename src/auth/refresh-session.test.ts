@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import type { Session } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/support/calls.ts';
 import { type Person, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import type { RoleName } from '../caller.ts';
+import { sql } from '../db/sql.ts';
 import { serverCall } from '../demo-clinic.ts';
 import { RefreshToken } from './refresh-token.entity.ts';
 import { newRefreshToken } from './refresh-token.ts';

@@ -1,13 +1,13 @@
 import { argon2Sync, randomBytes, randomUUIDv7 as uuid } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import type { Session } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { DoctorState } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/support/calls.ts';
 import { type Person, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { sql } from '../db/sql.ts';
 
 const PASSWORD = 'a violet umbrella, twice';
 const OTHER = 'another violet umbrella';

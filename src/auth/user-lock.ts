@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { sql } from '../db/sql.ts';
 import { type Lock, lockRows } from '../db/work.ts';
 import { User } from './user.entity.ts';
 

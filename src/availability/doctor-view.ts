@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { sql } from '../db/sql.ts';
 import { allOf, type Sql } from '../db/statement.ts';
 import type { DoctorState } from './doctor.entity.ts';
 

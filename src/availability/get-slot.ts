@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import type { Caller } from '../caller.ts';
+import { sql } from '../db/sql.ts';
 import { row } from '../db/statement.ts';
 import { Fault } from '../fault.ts';
 import { Slot } from './slot.entity.ts';

@@ -2,11 +2,11 @@ import { randomUUIDv7 as uuid } from 'node:crypto';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { sql } from 'kysely';
 import { SlotState } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { type Clients, clientsOf, query, reasonOf } from '../../test/support/calls.ts';
 import { openSlots, type Person, people, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { sql } from '../db/sql.ts';
 import type { Slot } from './slot.entity.ts';
 
 const HOUR = 3_600_000;

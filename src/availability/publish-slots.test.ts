@@ -2,12 +2,12 @@ import { randomUUIDv7 as uuid } from 'node:crypto';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { sql } from 'kysely';
 import { type Slot, SlotState } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { BadRequestSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/support/calls.ts';
 import { brokenInvariants, openSlots, type Person, people, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { sql } from '../db/sql.ts';
 
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;

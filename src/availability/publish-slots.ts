@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { sql } from '../db/sql.ts';
 import { row } from '../db/statement.ts';
 import { lockRows, type Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
@@ -39,7 +39,11 @@ function overlapWithin(slots: readonly Slot[]): number | undefined {
     ?.index;
 }
 
-/** Index of the first slot that overlaps one that the doctor has published before. */
+/**
+ * Index of the first slot that overlaps one that the doctor has published before. No slot is longer than eight hours, so a short
+ * range of an index holds all that may; as a question of ranges it was put to every slot of the doctor (500 slots beside 10,000:
+ * 600 ms).
+ */
 async function overlapWithPublished(
   { em }: Work,
   doctorId: string,
@@ -50,8 +54,8 @@ async function overlapWithPublished(
     sql`SELECT asked.place::integer - 1 AS index
         FROM unnest(${slots.map(({ startAt }) => startAt)}::timestamptz[], ${slots.map(({ endAt }) => endAt)}::timestamptz[])
           WITH ORDINALITY AS asked (start_at, end_at, place)
-        WHERE EXISTS (SELECT FROM slot WHERE doctor_id = ${doctorId} AND live
-          AND tstzrange(slot.start_at, slot.end_at) && tstzrange(asked.start_at, asked.end_at))
+        CROSS JOIN LATERAL (SELECT FROM slot WHERE doctor_id = ${doctorId} AND live AND slot.end_at > asked.start_at
+          AND slot.start_at > asked.start_at - interval '8 hours' AND slot.start_at < asked.end_at LIMIT 1) overlapping
         ORDER BY asked.place LIMIT 1`,
   );
   return found?.index;

@@ -2,10 +2,10 @@ import { randomUUIDv7 as uuid } from 'node:crypto';
 import { timestampDate, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { sql } from 'kysely';
 import { type Clients, clientsOf, query, reasonOf } from '../../test/support/calls.ts';
 import { openSlots, type Person, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { sql } from '../db/sql.ts';
 import type { Slot } from './slot.entity.ts';
 
 const HOUR = 3_600_000;

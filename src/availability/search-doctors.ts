@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { sql } from '../db/sql.ts';
 import { allOf, containing, rows, type Sql } from '../db/statement.ts';
 import { type Page, type PageAsk, pageOf } from '../page.ts';
 import { searchKey } from './doctor.entity.ts';

@@ -1,8 +1,13 @@
+import { create, type DescMessage, type MessageInitShape, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
+import type { EntityManager } from '@mikro-orm/postgresql';
 import {
   type AvailabilityService,
   type Doctor,
+  GetDoctorResponseSchema,
+  ListSlotsResponseSchema,
   PublishSlotsResponseSchema,
+  SearchDoctorsResponseSchema,
   SlotStateSchema,
   WithdrawSlotResponseSchema,
 } from '../../gen/amrutam/availability/v1/availability_pb.ts';
@@ -10,6 +15,7 @@ import { checkTimeZone } from '../auth/time-zone.ts';
 import type { UnitsOfWork } from '../db/unit-of-work.ts';
 import { Fault, fieldInvalid } from '../fault.ts';
 import { callerOf, callOf } from '../rpc/call.ts';
+import { encodedAnswer } from '../rpc/encoded-answer.ts';
 import { enumNames } from '../rpc/enum-name.ts';
 import { instant } from '../rpc/instant.ts';
 import { answerOnce } from '../rpc/once.ts';
@@ -17,36 +23,62 @@ import { decodePage, encodePage, pageSize } from '../rpc/page.ts';
 import { getDoctor } from './get-doctor.ts';
 import { getSlot } from './get-slot.ts';
 import { listSlots, type SlotCursor } from './list-slots.ts';
+import type { ListingCache } from './listing-cache.ts';
+import type { MadeOf } from './listing-history.ts';
 import { doctorMessage, slotMessage } from './message.ts';
 import { publishSlots } from './publish-slots.ts';
 import { type DoctorCursor, searchDoctors } from './search-doctors.ts';
 import type { SlotState } from './slot.entity.ts';
 import { type ProfileChanges, updateDoctorProfile } from './update-doctor-profile.ts';
+import { seesAll } from './visibility.ts';
 import { withdrawSlot } from './withdraw-slot.ts';
 
 /** The handlers of amrutam.availability.v1.AvailabilityService. */
-export function availabilityService({ units }: { units: UnitsOfWork }): ServiceImpl<typeof AvailabilityService> {
-  const doctor = async (doctorId: string, ctx: HandlerContext) => {
-    const { caller } = callOf(ctx);
-    return {
-      doctor: doctorMessage(await units.read(ctx.signal, (em, now) => getDoctor(em, doctorId, { caller, now }))),
-    };
-  };
+export function availabilityService(deps: {
+  units: UnitsOfWork;
+  listings: ListingCache;
+}): ServiceImpl<typeof AvailabilityService> {
+  const { units } = deps;
+  const answer = answerListing(deps);
   return {
-    getDoctor: ({ doctorId }, ctx) => doctor(doctorId, ctx),
-    async searchDoctors({ query, specialty, language, openFrom, openUntil, pageSize: size, pageToken }, ctx) {
+    getDoctor({ doctorId }, ctx) {
+      const { caller } = callOf(ctx);
+      return answer(ctx, GetDoctorResponseSchema, {
+        key: seesAll(caller, doctorId) ? undefined : ['doctor', doctorId],
+        read: (em, now) => getDoctor(em, doctorId, { caller, now }),
+        message: (view) => ({ doctor: doctorMessage(view) }),
+        of: () => ({ doctors: [doctorId], also: 'nothing' }),
+        begins: ({ nextOpenAt }) => [nextOpenAt],
+      });
+    },
+    searchDoctors({ query, specialty, language, openFrom, openUntil, pageSize: size, pageToken }, ctx) {
       const search = { query, specialty, language, open: { from: instant(openFrom), until: instant(openUntil) } };
       const after = decodePage(search, pageToken, ['number', 'text', 'uuid']) as DoctorCursor | undefined;
       const page = { size: pageSize(size), after };
-      const { rows, next } = await units.read(ctx.signal, (em, now) => searchDoctors(em, search, { page, now }));
-      return { doctors: rows.map(doctorMessage), nextPageToken: next ? encodePage(search, next) : '' };
+      return answer(ctx, SearchDoctorsResponseSchema, {
+        key: ['search', search, page],
+        read: (em, now) => searchDoctors(em, search, { page, now }),
+        message: ({ rows, next }) => ({
+          doctors: rows.map(doctorMessage),
+          nextPageToken: next ? encodePage(search, next) : '',
+        }),
+        // Whether a doctor has time in a range decides who is listed at all.
+        of: ({ rows }) => ({
+          doctors: rows.map(({ id }) => id),
+          also: openFrom || openUntil ? 'everything' : 'profiles',
+        }),
+        begins: ({ rows }) => rows.map(({ nextOpenAt }) => nextOpenAt),
+      });
     },
     async updateDoctorProfile({ doctor: wanted, updateMask }, ctx) {
       const { userId } = callerOf(ctx);
       if (wanted?.id && wanted.id !== userId) throw new Fault('DOCTOR_NOT_FOUND', 'no such doctor');
       const changes = profileChanges(wanted as Doctor, updateMask?.paths);
       await units.write(callOf(ctx), (work) => updateDoctorProfile(work, userId, changes));
-      return doctor(userId, ctx);
+      const { caller } = callOf(ctx);
+      return {
+        doctor: doctorMessage(await units.read(ctx.signal, (em, now) => getDoctor(em, userId, { caller, now }))),
+      };
     },
     publishSlots({ requestId, slots }, ctx) {
       const { userId } = callerOf(ctx);
@@ -70,7 +102,7 @@ export function availabilityService({ units }: { units: UnitsOfWork }): ServiceI
       const { caller } = callOf(ctx);
       return { slot: slotMessage(await units.read(ctx.signal, (em, now) => getSlot(em, slotId, { caller, now }))) };
     },
-    async listSlots({ doctorId, from, until, states, pageSize: size, pageToken }, ctx) {
+    listSlots({ doctorId, from, until, states, pageSize: size, pageToken }, ctx) {
       const { caller } = callOf(ctx);
       const listing = {
         doctorId,
@@ -80,9 +112,46 @@ export function availabilityService({ units }: { units: UnitsOfWork }): ServiceI
       };
       const after = decodePage(listing, pageToken, ['instant', 'uuid']) as SlotCursor | undefined;
       const page = { size: pageSize(size), after };
-      const { rows, next } = await units.read(ctx.signal, (em, now) => listSlots(em, listing, { page, caller, now }));
-      return { slots: rows.map(slotMessage), nextPageToken: next ? encodePage(listing, next) : '' };
+      return answer(ctx, ListSlotsResponseSchema, {
+        key: seesAll(caller, doctorId) ? undefined : ['slots', listing, page],
+        read: (em, now) => listSlots(em, listing, { page, caller, now }),
+        message: ({ rows, next }) => ({
+          slots: rows.map(slotMessage),
+          nextPageToken: next ? encodePage(listing, next) : '',
+        }),
+        of: () => ({ doctors: [doctorId], also: 'nothing' }),
+        begins: ({ rows }) => [rows[0]?.startAt],
+      });
     },
+  };
+}
+
+/** A question about listings. */
+interface Question<T, D extends DescMessage> {
+  /** What is asked, where everybody gets the same answer; undefined where the caller sees more than others. */
+  readonly key: readonly unknown[] | undefined;
+  readonly read: (em: EntityManager, now: Date) => Promise<T>;
+  readonly message: (found: T) => MessageInitShape<D>;
+  readonly of: (found: T) => MadeOf;
+  /** When slots that it shows begin. */
+  readonly begins: (found: T) => readonly (Date | undefined)[];
+}
+
+/** Answers questions about listings: from the cache those to which everybody gets the same answer. */
+function answerListing({ units, listings }: { units: UnitsOfWork; listings: ListingCache }) {
+  return async <T, D extends DescMessage>(
+    ctx: HandlerContext,
+    schema: D,
+    { key, read, message, of, begins }: Question<T, D>,
+  ): Promise<MessageShape<D>> => {
+    if (key === undefined) return create(schema, message(await units.read(ctx.signal, read)));
+    const readListing = async (signal: AbortSignal) => {
+      const found = await units.read(signal, read);
+      const times = begins(found).filter((time) => time !== undefined);
+      const until = times.length ? new Date(Math.min(...times.map(Number))) : undefined;
+      return { bytes: toBinary(schema, create(schema, message(found))), of: of(found), until };
+    };
+    return encodedAnswer(ctx, schema, await listings.answer(JSON.stringify(key), readListing, ctx.signal));
   };
 }
 

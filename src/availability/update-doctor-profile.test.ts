@@ -1,12 +1,12 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { type DoctorSchema, DoctorState } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { BadRequestSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/support/calls.ts';
 import { type Person, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { sql } from '../db/sql.ts';
 
 let server: TestServer;
 let clients: Clients;

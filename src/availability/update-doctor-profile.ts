@@ -1,5 +1,5 @@
-import { sql } from 'kysely';
 import { userLock } from '../auth/user-lock.ts';
+import { sql } from '../db/sql.ts';
 import { lockRows, type Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
 import { Doctor, type Profile } from './doctor.entity.ts';

@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { sql } from '../db/sql.ts';
 import { lockRows, type Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';
 import { Slot } from './slot.entity.ts';

@@ -1,5 +1,5 @@
-import { sql } from 'kysely';
 import { Slot } from '../availability/slot.entity.ts';
+import { sql } from '../db/sql.ts';
 import { lockRows, readRows, type Work } from '../db/work.ts';
 import type { Fault } from '../fault.ts';
 import { activeDoctor } from './active-doctor.ts';

@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import type { Caller } from '../caller.ts';
+import { sql } from '../db/sql.ts';
 import { Fault } from '../fault.ts';
 import type { NamedBooking } from './lock-booking.ts';
 import { namedBookings } from './named-rows.ts';

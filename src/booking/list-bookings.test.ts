@@ -1,13 +1,13 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { type Booking, BookingState } from '../../gen/amrutam/booking/v1/booking_pb.ts';
 import { BadRequestSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/support/calls.ts';
 import { openSlots, type Person, people, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import type { Slot } from '../availability/slot.entity.ts';
+import { sql } from '../db/sql.ts';
 
 let server: TestServer;
 let clients: Clients;

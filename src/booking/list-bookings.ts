@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import type { Caller } from '../caller.ts';
+import { sql } from '../db/sql.ts';
 import { allOf } from '../db/statement.ts';
 import { type Page, type PageAsk, pageOf } from '../page.ts';
 import type { BookingState } from './booking.entity.ts';

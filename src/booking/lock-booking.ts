@@ -1,6 +1,6 @@
-import { sql } from 'kysely';
 import { Slot } from '../availability/slot.entity.ts';
 import type { Caller } from '../caller.ts';
+import { sql } from '../db/sql.ts';
 import { StartOver } from '../db/transaction.ts';
 import { type Lock, lockRows, readRows, type Work } from '../db/work.ts';
 import { Fault } from '../fault.ts';

@@ -1,5 +1,5 @@
-import { sql } from 'kysely';
 import type { Caller } from '../caller.ts';
+import { sql } from '../db/sql.ts';
 import type { Sql } from '../db/statement.ts';
 
 /** The condition under which a row of `booking` belongs to the caller: part of the query itself, so that somebody else's booking is not found. */

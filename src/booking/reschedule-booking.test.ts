@@ -1,12 +1,12 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { type Booking, BookingState, SlotAlternativesSchema } from '../../gen/amrutam/booking/v1/booking_pb.ts';
 import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/support/calls.ts';
 import { brokenInvariants, openSlots, type Person, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import type { Slot } from '../availability/slot.entity.ts';
+import { sql } from '../db/sql.ts';
 
 let server: TestServer;
 let clients: Clients;

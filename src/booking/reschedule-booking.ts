@@ -1,5 +1,5 @@
-import { sql } from 'kysely';
 import { Slot } from '../availability/slot.entity.ts';
+import { sql } from '../db/sql.ts';
 import { StartOver } from '../db/transaction.ts';
 import { lockRows, type Work } from '../db/work.ts';
 import { activeDoctor } from './active-doctor.ts';

@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import { Slot } from '../availability/slot.entity.ts';
+import { sql } from '../db/sql.ts';
 import { row, type Sql } from '../db/statement.ts';
 import { StartOver } from '../db/transaction.ts';
 import { Fault } from '../fault.ts';

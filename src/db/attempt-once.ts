@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import type { Call, Caller } from '../caller.ts';
 import { Fault } from '../fault.ts';
 import { checkCaller, type Standing, sessionLive } from './caller-standing.ts';
@@ -8,6 +7,7 @@ import { createWork, type OpenWork } from './create-work.ts';
 import { isViolation, toFault } from './database-error.ts';
 import { ClaimLost } from './first-statement.ts';
 import { recordDenial } from './record-denial.ts';
+import { sql } from './sql.ts';
 import { row, rows, type Sql } from './statement.ts';
 import { inTransaction, StartOver } from './transaction.ts';
 import type { Answer, Request, UnitsOfWorkOptions } from './unit-of-work.ts';
@@ -51,6 +51,8 @@ async function tryOnce<T>(options: UnitsOfWorkOptions, attempt: Attempt<T>): Pro
     if (!isViolation(violation)) throw violation;
     const subject = work?.subject ?? {};
     return tryOnce(options, { ...attempt, work: (second) => refuse(second, subject, toFault(violation)) });
+  } finally {
+    options.copies?.changed(work?.written ?? []);
   }
 }
 
@@ -91,11 +93,15 @@ function finish<T>(
   kept: Kept,
 ): Promise<boolean> {
   const { requestId } = request;
-  return writeChanges(work.em, kept.refusal ? undefined : work.contested, (won, changed) => [
-    options.recordEvent({ call, subject: work.subject ?? {}, requestId, refusal: kept.refusal, changed }, won),
-    sql`UPDATE idempotency SET code = ${kept.code}, answer = ${Buffer.from(kept.bytes)}
-        WHERE ${keyOf(call, requestId)} AND ${won}`,
-  ]);
+  return writeChanges(work.em, kept.refusal ? undefined : work.contested, (won, { entities, columns: changed }) => {
+    work.wrote(entities);
+    return [
+      options.recordEvent({ call, subject: work.subject ?? {}, requestId, refusal: kept.refusal, changed }, won),
+      sql`UPDATE idempotency SET code = ${kept.code}, answer = ${Buffer.from(kept.bytes)}
+          WHERE ${keyOf(call, requestId)} AND ${won}`,
+      ...(options.copies?.note(entities, won) ?? []),
+    ];
+  });
 }
 
 interface KeptRow extends Standing {

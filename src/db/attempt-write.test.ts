@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { query } from '../../test/support/calls.ts';
 import { type Person, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import { serverCall } from '../demo-clinic.ts';
 import { Fault } from '../fault.ts';
+import { sql } from './sql.ts';
 import { rows } from './statement.ts';
 import type { Work } from './work.ts';
 

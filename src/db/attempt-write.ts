@@ -5,7 +5,7 @@ import { recordDenial } from './record-denial.ts';
 import { inTransaction } from './transaction.ts';
 import type { UnitsOfWorkOptions } from './unit-of-work.ts';
 import type { Subject, Work } from './work.ts';
-import { writeChanges } from './write-changes.ts';
+import { type ChangedEntity, writeChanges } from './write-changes.ts';
 
 /** One try at a change without a request_id; see UnitsOfWork.write. */
 export async function attemptWrite<T>(
@@ -15,6 +15,7 @@ export async function attemptWrite<T>(
 ): Promise<T> {
   let subject: Subject | undefined;
   let thrown: Fault | undefined;
+  let written: readonly ChangedEntity[] = [];
   const outcome = await inTransaction(options.orm, call.signal, async (em) => {
     const work = createWork(em, call, undefined, options.shiftMs);
     const result = await verb(work).catch((error: unknown) => {
@@ -22,17 +23,20 @@ export async function attemptWrite<T>(
       throw error;
     });
     const refusal = result instanceof Fault ? result : undefined;
-    await writeChanges(em, undefined, (won, changed) =>
-      work.subject
-        ? [options.recordEvent({ call, subject: work.subject, requestId: undefined, refusal, changed }, won)]
-        : [],
-    );
+    await writeChanges(em, undefined, (won, { entities, columns: changed }) => {
+      written = entities;
+      const { subject } = work;
+      const record = { call, subject: subject ?? {}, requestId: undefined, refusal, changed };
+      return [...(subject ? [options.recordEvent(record, won)] : []), ...(options.copies?.note(entities, won) ?? [])];
+    });
     return result;
-  }).catch(async (error: unknown) => {
-    // Rolled back, whatever the verb had written by itself: only the refusal is left to be told.
-    if (error === thrown && thrown && subject) await recordDenial(options, { call, subject, denial: thrown });
-    throw error;
-  });
+  })
+    .catch(async (error: unknown) => {
+      // Rolled back, whatever the verb had written by itself: only the refusal is left to be told.
+      if (error === thrown && thrown && subject) await recordDenial(options, { call, subject, denial: thrown });
+      throw error;
+    })
+    .finally(() => options.copies?.changed(written));
   if (outcome instanceof Fault) throw outcome;
   return outcome;
 }

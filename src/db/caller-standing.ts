@@ -1,6 +1,6 @@
-import { sql } from 'kysely';
 import type { Caller } from '../caller.ts';
 import { Fault } from '../fault.ts';
+import { sql } from './sql.ts';
 import type { Sql } from './statement.ts';
 
 /** True of a row of `session` that has neither been ended nor run out. */

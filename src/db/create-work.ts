@@ -3,6 +3,7 @@ import type { Call } from '../caller.ts';
 import type { Fault } from '../fault.ts';
 import { type Claim, lockFirst } from './first-statement.ts';
 import type { Subject, Work } from './work.ts';
+import type { ChangedEntity } from './write-changes.ts';
 
 /** A Work with what the unit of work itself needs to know of it. */
 export interface OpenWork extends Work {
@@ -11,6 +12,9 @@ export interface OpenWork extends Work {
   /** Whether the first statement has run, and the claim was had. */
   readonly locked: boolean;
   readonly contested: object | undefined;
+  /** What its last statement has written. */
+  readonly written: readonly ChangedEntity[];
+  wrote(entities: readonly ChangedEntity[]): void;
   /** Names the refusal of a contested insert that lost. */
   whyLost(): Promise<Fault>;
 }
@@ -19,6 +23,7 @@ export interface OpenWork extends Work {
 export function createWork(em: EntityManager, call: Call, claim: Claim | undefined, shiftMs?: () => number): OpenWork {
   let subject: Subject | undefined;
   let locked = false;
+  let written: readonly ChangedEntity[] = [];
   let contested: { entity: object; why: () => Promise<Fault> } | undefined;
   return {
     em,
@@ -31,6 +36,12 @@ export function createWork(em: EntityManager, call: Call, claim: Claim | undefin
     },
     get contested() {
       return contested?.entity;
+    },
+    get written() {
+      return written;
+    },
+    wrote(entities) {
+      written = entities;
     },
     async lock(locks) {
       const found = await lockFirst(em, call, claim, locks, shiftMs?.() ?? 0);

@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import type { Call } from '../caller.ts';
 import { checkCaller, type Standing, sessionLive } from './caller-standing.ts';
+import { sql } from './sql.ts';
 import { row, type Sql } from './statement.ts';
 import type { Locked, Locks } from './work.ts';
 
@@ -78,7 +78,7 @@ function firstStatement(call: Call, claim: Claim | undefined, locks: Locks): Sql
       ${caller ? sql`, caller.state AS user_state, caller.role AS user_role, caller.display_name AS caller_name, caller_session.live AS session_live` : sql``}
       ${sql.join(
         names.map((name) => sql`, ${sql.ref(`lock_${name}`)}.found AS ${sql.ref(`lock_${name}`)}`),
-        sql``,
+        '',
       )}
     FROM (SELECT) one
       ${caller ? sql`LEFT JOIN caller ON TRUE LEFT JOIN caller_session ON TRUE` : sql``}
@@ -87,6 +87,6 @@ function firstStatement(call: Call, claim: Claim | undefined, locks: Locks): Sql
           (name) =>
             sql`CROSS JOIN (SELECT coalesce(jsonb_agg(to_jsonb(${sql.ref(`r_${name}`)})), '[]') AS found FROM ${sql.ref(name)} ${sql.ref(`r_${name}`)}) ${sql.ref(`lock_${name}`)}`,
         ),
-        sql` `,
+        ' ',
       )}`;
 }

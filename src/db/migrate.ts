@@ -1,8 +1,8 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import { Client } from 'pg';
 import { migrations } from '../../migrations/index.ts';
 import { createOrm, patientOptions } from './orm.ts';
+import { sql } from './sql.ts';
 import { row, rows } from './statement.ts';
 
 /** Any number that only migrations use. */

@@ -1,11 +1,12 @@
 import { Migrator } from '@mikro-orm/migrations';
 import { type EntitySchema, MikroORM, type Options } from '@mikro-orm/postgresql';
-import { PostgresDialect, type PostgresPool, sql } from 'kysely';
+import { PostgresDialect, type PostgresPool } from 'kysely';
+
 import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
-import { CancelClient } from './cancel-client.ts';
 import { createPool, type PoolOptions } from './pool.ts';
 import type { Presence } from './presence.ts';
+import { sql } from './sql.ts';
 import { forkFor, row } from './statement.ts';
 
 /** How to reach PostgreSQL, and how long to wait for it. */
@@ -58,7 +59,7 @@ export function createOrm(database: DatabaseOptions, entities: readonly EntitySc
     forceUtcTimezone: true,
     discovery: { warnWhenNoEntities: false },
     loggerFactory: () => quietLogger(warn),
-    driverOptions: new PostgresDialect({ pool: poolFor, controlClient: CancelClient }),
+    driverOptions: new PostgresDialect({ pool: poolFor }),
   };
   const orm = new MikroORM(options);
   return orm;

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { MikroORM } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import { startProxy, type TcpProxy } from '../../faults/proxy.ts';
 import { freshDatabase, type TestDatabase } from '../../test/support/database.ts';
+import { orAbort } from '../or-abort.ts';
 import { createOrm } from './orm.ts';
 import { checkReadiness } from './readiness.ts';
+import { sql } from './sql.ts';
 import { allowStatements, forkFor, row, rows } from './statement.ts';
 import { inTransaction, translated } from './transaction.ts';
 
@@ -111,7 +112,7 @@ describe('a database that falls silent', () => {
     await allPids();
     proxy.freeze();
     const gone = AbortSignal.timeout(300);
-    const calls = await Promise.all(Array.from({ length: POOL }, () => failure(() => pid(gone), gone)));
+    const calls = await Promise.all(Array.from({ length: POOL }, () => failure(() => orAbort(gone, pid(gone)), gone)));
     for (const { reason, ms } of calls) {
       expect(reason).toBe('TimeoutError');
       expect(ms).toBeLessThan(3_000);

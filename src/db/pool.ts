@@ -1,6 +1,6 @@
 import type { PostgresPool, PostgresPoolClient } from 'kysely';
 import pg from 'pg';
-import { unanswered } from './cancel-client.ts';
+import { cancelStatement, unanswered } from './cancel-statement.ts';
 import { isGone } from './database-error.ts';
 import { patience } from './patience.ts';
 import { clientWatchedBy } from './pooled-client.ts';
@@ -29,7 +29,14 @@ export function createPool(
     if ((error as { code?: string }).code === READ_ONLY) dismissAll();
   };
   const Client =
-    statementMs === undefined ? pg.Client : clientWatchedBy({ statementMs, onLate: () => presence.doubt(), onGone });
+    statementMs === undefined
+      ? pg.Client
+      : clientWatchedBy({
+          statementMs,
+          onLate: () => presence.doubt(),
+          onGone,
+          cancel: (pid) => cancelStatement(options, pid),
+        });
   const pool = new pg.Pool({ ...options, Client });
   const dismissAll = dismissal(pool);
   // Without listeners a connection that the server drops would end the process; its statement rejects on its own.

@@ -12,6 +12,8 @@ export interface Watch {
   onLate(): void;
   /** The server said that it is going or read-only, or has gone. */
   onGone(error: unknown): void;
+  /** Has the statement of that backend cancelled; resolves when no cancel can come any more. */
+  cancel(pid: number): Promise<void>;
 }
 
 /** Milliseconds without an answer after which it is doubtful whether there is a database. */
@@ -36,8 +38,7 @@ export function clientWatchedBy(watch: Watch) {
 
     override query(...asked: never[]): never {
       const answer = this.#ask(...(asked as unknown as Parameters<pg.Client['query']>));
-      if (answer instanceof Promise && answer !== NOTHING) this.#bound(answer);
-      return answer as never;
+      return (answer instanceof Promise && answer !== NOTHING ? this.#bound(answer) : answer) as never;
     }
 
     #ask(...asked: Parameters<pg.Client['query']>): unknown {
@@ -59,23 +60,37 @@ export function clientWatchedBy(watch: Watch) {
       });
     }
 
-    #bound(answer: Promise<unknown>): void {
+    /** The same answer, in bounded time: when nobody waits for it any more, the server is told so. */
+    #bound(answer: Promise<unknown>): Promise<unknown> {
       const { signal, statementMs = watch.statementMs } = patience();
       const destroy = () => this.connection.stream.destroy(new Error(SILENT));
       const timers = [setTimeout(() => watch.onLate(), LATE_MS), setTimeout(destroy, statementMs + MARGIN_MS)];
-      const abandon = () => timers.push(setTimeout(destroy, ABANDONED_MS));
+      let cancelled: Promise<void> | undefined;
+      const abandon = () => {
+        timers.push(setTimeout(destroy, ABANDONED_MS));
+        cancelled = watch.cancel((this as unknown as { processID: number }).processID);
+      };
       signal?.addEventListener('abort', abandon, { once: true });
       const settled = () => {
         for (const timer of timers) clearTimeout(timer);
         signal?.removeEventListener('abort', abandon);
+        return cancelled;
       };
-      answer.then(settled, (error: unknown) => {
-        settled();
-        names.failed(error);
-        if (!isGone(error)) return;
-        this.#close();
-        watch.onGone(error);
-      });
+      return answer.then(
+        (result) => {
+          const unsafe = settled();
+          return unsafe ? unsafe.then(() => result) : result;
+        },
+        async (error: unknown) => {
+          names.failed(error);
+          if (isGone(error)) {
+            this.#close();
+            watch.onGone(error);
+          }
+          await settled();
+          throw error;
+        },
+      );
     }
 
     /** As ended by us, which keeps it out of the pool; not politely, because nobody may be there to answer. */

@@ -1,6 +1,7 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import { migrations } from '../../migrations/index.ts';
+import { orAbort } from '../or-abort.ts';
+import { sql } from './sql.ts';
 import { forkFor, row } from './statement.ts';
 
 /** Whether calls can be answered, and what stands in the way. */
@@ -18,11 +19,13 @@ const FEWEST_MONTHS = 3;
 /** Asks the database, in one round trip: it answers, every migration this build knows is there, and the audit log has room for months. */
 export async function checkReadiness(orm: MikroORM): Promise<Readiness> {
   try {
-    const found = await row<{ applied: string[]; room: boolean }>(
-      forkFor(orm, AbortSignal.timeout(TOO_SLOW_MS)),
+    const signal = AbortSignal.timeout(TOO_SLOW_MS);
+    const asked = row<{ applied: string[]; room: boolean }>(
+      forkFor(orm, signal),
       sql`SELECT ARRAY(SELECT name FROM mikro_orm_migrations) AS applied,
             to_regclass('audit_event_' || to_char(now() AT TIME ZONE 'UTC' + make_interval(months => ${FEWEST_MONTHS}), 'YYYY_MM')) IS NOT NULL AS room`,
     );
+    const found = await orAbort(signal, asked);
     const missing = migrations.map(({ name }) => name).filter((name) => !found?.applied.includes(name));
     if (missing.length) return notReady(`migrations are missing: ${missing.join(', ')}`);
     return { ready: true, reasons: [], warnings: found?.room ? [] : [FEW_PARTITIONS] };

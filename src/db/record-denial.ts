@@ -1,6 +1,6 @@
-import { sql } from 'kysely';
 import type { Call } from '../caller.ts';
 import type { Fault } from '../fault.ts';
+import { sql } from './sql.ts';
 import { rows } from './statement.ts';
 import { inTransaction } from './transaction.ts';
 import type { UnitsOfWorkOptions } from './unit-of-work.ts';

@@ -48,6 +48,16 @@ async function verdict(sql: string): Promise<string> {
   }
 }
 
+test('a slot is booked and freed in place: no index gets a new entry, so none names what changes', async () => {
+  await client.query('BEGIN');
+  await client.query(`INSERT INTO slot (id, doctor_id, start_at, end_at, state, created_at, updated_at)
+    VALUES (gen_random_uuid(), '${DOCTOR}', '2030-01-01 10:00Z', '2030-01-01 10:30Z', 'OPEN', now(), now())`);
+  for (const state of ['BOOKED', 'OPEN']) await client.query(`UPDATE slot SET state = '${state}', updated_at = now()`);
+  const inPlace = await column<string>(`SELECT n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'slot'`);
+  await client.query('ROLLBACK');
+  expect(inPlace).toEqual(['2']);
+});
+
 describe('every table', () => {
   test('has an index for each foreign key, whose leading columns are the key’s', async () => {
     const keys = await column<string>(`SELECT conname FROM pg_constraint WHERE contype = 'f'`);

@@ -1,17 +1,17 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
-import { type AbortableQueryOptions, type RawBuilder, sql } from 'kysely';
+import { CompiledQuery } from 'kysely';
 import { withPatience } from './patience.ts';
+import { compileSql, type Sql, sql } from './sql.ts';
 
-/** A piece of SQL with its values bound apart. */
-export type Sql = RawBuilder<unknown>;
+export type { Sql } from './sql.ts';
 
-const aborts = new WeakMap<EntityManager, AbortableQueryOptions>();
+const signals = new WeakMap<EntityManager, AbortSignal>();
 const allowances = new WeakMap<EntityManager, number>();
 
 /** A fresh EntityManager, whose statements are cancelled in the database when `signal` aborts. */
 export function forkFor(orm: MikroORM, signal?: AbortSignal): EntityManager {
   const em = orm.em.fork() as EntityManager;
-  if (signal) aborts.set(em, { signal, inflightQueryAbortStrategy: 'cancel query' });
+  if (signal) signals.set(em, signal);
   return em;
 }
 
@@ -22,9 +22,12 @@ export function forkFor(orm: MikroORM, signal?: AbortSignal): EntityManager {
  * When the signal of `em` aborts, the statement is cancelled in the database too and the signal's reason is thrown.
  */
 export async function rows<T>(em: EntityManager, statement: Sql): Promise<T[]> {
-  const abort = aborts.get(em);
-  const patience = { signal: abort?.signal, statementMs: allowances.get(em) };
-  const result = await withPatience(patience, () => (statement as RawBuilder<T>).execute(em.getKysely(), abort));
+  const signal = signals.get(em);
+  signal?.throwIfAborted();
+  const { text, values } = compileSql(statement);
+  const asked = CompiledQuery.raw(text, [...values]);
+  const patience = { signal, statementMs: allowances.get(em) };
+  const result = await withPatience(patience, () => em.getKysely().executeQuery<T>(asked));
   return result.rows;
 }
 
@@ -42,7 +45,7 @@ export async function row<T>(em: EntityManager, statement: Sql): Promise<T | und
 /** `a AND b AND …` of the conditions that are given; `TRUE` when none is. */
 export function allOf(conditions: readonly (Sql | undefined | false)[]): Sql {
   const given = conditions.filter((condition) => condition !== undefined && condition !== false);
-  return given.length ? sql`(${sql.join(given, sql` AND `)})` : sql`TRUE`;
+  return given.length ? sql`(${sql.join(given, ' AND ')})` : sql`TRUE`;
 }
 
 /** The LIKE pattern for texts in lower case that contain `text`, whatever signs are in it; undefined when it is blank. */

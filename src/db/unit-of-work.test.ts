@@ -2,7 +2,6 @@ import { randomUUIDv7 as uuid } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectError } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import pg from 'pg';
 import { ErrorInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { query } from '../../test/support/calls.ts';
@@ -13,6 +12,7 @@ import { Slot } from '../availability/slot.entity.ts';
 import type { Call } from '../caller.ts';
 import { Fault, type Reason } from '../fault.ts';
 import { toConnectError } from '../rpc/errors.ts';
+import { Sql, sql } from './sql.ts';
 import { row, rows } from './statement.ts';
 import type { Answer } from './unit-of-work.ts';
 import { lockRows, type Work } from './work.ts';
@@ -435,7 +435,7 @@ describe('who has to wait', () => {
     const losing = async (work: Work) => {
       runs += 1;
       await countUp(work);
-      await rows(work.em, sql.raw(`DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '${state}'; END $$`));
+      await rows(work.em, new Sql([`DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '${state}'; END $$`]));
       return '';
     };
     expect(await reasonOf(once(callBy(patient), { requestId, work: losing }))).toBe('CONTENTION');

@@ -1,6 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { Call, Caller } from '../caller.ts';
 import type { Fault } from '../fault.ts';
+import { orAbort } from '../or-abort.ts';
 import { attemptOnce } from './attempt-once.ts';
 import { attemptWrite } from './attempt-write.ts';
 import { createGate, type Gate } from './gate.ts';
@@ -10,6 +11,7 @@ import { recordDenial } from './record-denial.ts';
 import { allowStatements, forkFor, type Sql } from './statement.ts';
 import { inTransaction, retrying, translated } from './transaction.ts';
 import type { Subject, Work } from './work.ts';
+import type { ChangedEntity } from './write-changes.ts';
 
 /** Calls of one instance that may hold a connection for the same slot, for the same caller, the same request, the same
  * account that isn't signed in; and for reports. */
@@ -53,11 +55,20 @@ export interface Answer {
   readonly replayed: boolean;
 }
 
+/** Whoever keeps copies of what was read, here or in other processes. */
+export interface Copies {
+  /** What is written with a change for those elsewhere, under the condition `won`. */
+  note(changed: readonly ChangedEntity[], won: Sql): readonly Sql[];
+  /** Told when a change is over: it was committed, or perhaps not. */
+  changed(changed: readonly ChangedEntity[]): void;
+}
+
 export interface UnitsOfWorkOptions {
   readonly orm: MikroORM;
   readonly codec: AnswerCodec;
   /** The INSERT of one line of the audit trail, under the condition `won`. */
   readonly recordEvent: (record: AuditRecord, won: Sql) => Sql;
+  readonly copies?: Copies | undefined;
   /** Connections of the pool, and milliseconds that a unit of work waits for one. */
   readonly pool: { readonly connections: number; readonly waitMs: number };
   /** Milliseconds added to the database's time; for tests. */
@@ -129,7 +140,8 @@ export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
     full: line.full,
     async read(signal, work) {
       const now = () => new Date(Date.now() + shiftMs());
-      return through([], signal, () => translated(signal, () => work(forkFor(options.orm, signal), now())));
+      const reading = () => translated(signal, () => work(forkFor(options.orm, signal), now()));
+      return orAbort(signal, through([], signal, reading));
     },
     async report(signal, work) {
       const slowly = async (em: EntityManager) => {

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { query } from '../../test/support/calls.ts';
 import { person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { sql } from './sql.ts';
 import { keepUp } from './upkeep.ts';
 
 let server: TestServer;
@@ -12,7 +12,7 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 
 const count = async (table: string) =>
-  (await query<{ n: number }>(server, sql`SELECT count(*) AS n FROM ${sql.table(table)}`))[0]?.n;
+  (await query<{ n: number }>(server, sql`SELECT count(*) AS n FROM ${sql.ref(table)}`))[0]?.n;
 
 test('answers are deleted after seven days, in batches, and younger ones stay', async () => {
   await query(
@@ -59,8 +59,8 @@ test('missing partitions of the audit log are made, and two at once do no harm',
     server,
     sql`SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'audit_event'::regclass ORDER BY 1 DESC LIMIT 1`,
   );
-  await query(server, sql`ALTER TABLE audit_event DETACH PARTITION ${sql.table(last?.name ?? '')}`);
-  await query(server, sql`DROP TABLE ${sql.table(last?.name ?? '')}`);
+  await query(server, sql`ALTER TABLE audit_event DETACH PARTITION ${sql.ref(last?.name ?? '')}`);
+  await query(server, sql`DROP TABLE ${sql.ref(last?.name ?? '')}`);
   await Promise.all([keepUp(server.orm), keepUp(server.orm), keepUp(server.orm)]);
   expect(await query(server, sql`SELECT to_regclass(${last?.name}) IS NOT NULL AS there`)).toEqual([{ there: true }]);
 });

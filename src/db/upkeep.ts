@@ -1,5 +1,5 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { sql } from './sql.ts';
 import { allowStatements, row, rows, type Sql } from './statement.ts';
 import { inTransaction } from './transaction.ts';
 
@@ -56,8 +56,8 @@ async function deleteBatch(orm: MikroORM, table: string, condition: Sql): Promis
   const found = await alone(orm, (em) =>
     rows(
       em,
-      sql`DELETE FROM ${sql.table(table)} WHERE ctid = ANY (ARRAY(
-            SELECT ctid FROM ${sql.table(table)} WHERE ${condition} LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)) RETURNING 1`,
+      sql`DELETE FROM ${sql.ref(table)} WHERE ctid = ANY (ARRAY(
+            SELECT ctid FROM ${sql.ref(table)} WHERE ${condition} LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)) RETURNING 1`,
     ),
   );
   return found?.length ?? 0;

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
 import pg from 'pg';
 import { query } from '../../test/support/calls.ts';
 import { openSlots, type Person, person } from '../../test/support/people.ts';
@@ -9,6 +8,7 @@ import { RefreshToken } from '../auth/refresh-token.entity.ts';
 import { User } from '../auth/user.entity.ts';
 import { Slot } from '../availability/slot.entity.ts';
 import { Booking } from '../booking/booking.entity.ts';
+import { sql } from './sql.ts';
 import { row } from './statement.ts';
 import { inTransaction } from './transaction.ts';
 import { writeChanges } from './write-changes.ts';
@@ -113,7 +113,7 @@ describe('everything that a unit of work changes', () => {
       (await load(em, slot.id)).withdraw(NOW);
       em.persist([newSlot(300), newSlot(400)]);
       await writeChanges(em, undefined, (_won, changed) => {
-        names = changed;
+        names = changed.columns;
         return [];
       });
     });

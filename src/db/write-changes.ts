@@ -1,12 +1,22 @@
 import type { ChangeSet, EntityManager } from '@mikro-orm/postgresql';
-import { sql } from 'kysely';
+import { sql } from './sql.ts';
 import { row, type Sql } from './statement.ts';
 
-/**
- * What is written in the same statement as the entities. `won` is a condition that each of them must carry; `changed`
- * names the fields that the entities change, such as `booking.state`, or `booking.*` for a new one.
- */
-export type AlsoWrite = (won: Sql, changed: readonly string[]) => readonly Sql[];
+/** An entity that is new, or of which these fields have changed. */
+export interface ChangedEntity {
+  readonly entity: object;
+  readonly fields: readonly string[];
+}
+
+/** What the entities of a unit of work change. */
+export interface Changed {
+  readonly entities: readonly ChangedEntity[];
+  /** Such as `booking.state`, or `booking.*` for a new one. */
+  readonly columns: readonly string[];
+}
+
+/** What is written in the same statement as the entities. `won` is a condition that each of them must carry. */
+export type AlsoWrite = (won: Sql, changed: Changed) => readonly Sql[];
 
 /**
  * Writes every change of the unit of work - new and changed entities, and what `also` adds - as one statement with bound
@@ -28,7 +38,7 @@ export async function writeChanges(
       contest && won,
     ),
     ...sets.filter((set) => set.type === 'update').map((set) => update(set, won)),
-    ...also(won, changedFields(sets)),
+    ...also(won, { entities: sets.map(changedEntity), columns: changedColumns(sets) }),
   ];
   const named = parts.map((part, i) => sql`${sql.ref(`w${i}`)} AS (${part})`);
   if (contest) named.unshift(sql`contest AS (${insert([contest])} ON CONFLICT DO NOTHING RETURNING 1)`);
@@ -44,8 +54,12 @@ function changeSets(em: EntityManager): ChangeSet<object>[] {
   return unit.getChangeSets() as ChangeSet<object>[];
 }
 
+function changedEntity({ entity, payload }: ChangeSet<object>): ChangedEntity {
+  return { entity, fields: Object.keys(payload) };
+}
+
 /** A new entity counts as `table.*`; when it was last touched says nothing. */
-function changedFields(sets: readonly ChangeSet<object>[]): string[] {
+function changedColumns(sets: readonly ChangeSet<object>[]): string[] {
   const names = sets.flatMap((set) => {
     if (set.type === 'create') return [`${set.meta.tableName}.*`];
     const fields = Object.keys(set.payload).filter((field) => field !== 'updatedAt');
@@ -71,13 +85,13 @@ function insert(sets: readonly ChangeSet<object>[], condition?: Sql): Sql {
   const rows = condition
     ? sql`SELECT ${values[0]} WHERE ${condition}`
     : sql`VALUES ${sql.join(values.map((row) => sql`(${row})`))}`;
-  return sql`INSERT INTO ${sql.table(first.meta.tableName)} (${sql.join(columns)}) ${rows}`;
+  return sql`INSERT INTO ${sql.ref(first.meta.tableName)} (${sql.join(columns)}) ${rows}`;
 }
 
 function update(set: ChangeSet<object>, won: Sql): Sql {
   const values = Object.entries(set.payload).map(([field, value]) => sql`${sql.ref(columnOf(set, field))} = ${value}`);
   const key: string = set.meta.primaryKeys[0] ?? 'id';
-  return sql`UPDATE ${sql.table(set.meta.tableName)} SET ${sql.join(values)} WHERE ${sql.ref(columnOf(set, key))} = ${set.getPrimaryKey()} AND ${won}`;
+  return sql`UPDATE ${sql.ref(set.meta.tableName)} SET ${sql.join(values)} WHERE ${sql.ref(columnOf(set, key))} = ${set.getPrimaryKey()} AND ${won}`;
 }
 
 function columnOf(set: ChangeSet<object>, field: string): string {

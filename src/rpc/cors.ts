@@ -2,8 +2,8 @@ import { cors as connect } from '@connectrpc/connect';
 import { type HttpRequest, type HttpResponse, vary } from './http-headers.ts';
 
 const METHODS = connect.allowedMethods.join(', ');
-const REQUEST_HEADERS = [...connect.allowedHeaders, 'authorization', 'x-request-id'].join(', ');
-const RESPONSE_HEADERS = [...connect.exposedHeaders, 'x-request-id', 'idempotency-replayed'].join(', ');
+const REQUEST_HEADERS = [...connect.allowedHeaders, 'authorization', 'if-none-match', 'x-request-id'].join(', ');
+const RESPONSE_HEADERS = [...connect.exposedHeaders, 'etag', 'x-request-id', 'idempotency-replayed'].join(', ');
 const PREFLIGHT_SECONDS = 7200;
 
 /** Sets the CORS headers of an answer; returns whether the request was a preflight, which it has then answered. */

@@ -1,5 +1,6 @@
 import type { DescMethod } from '@bufbuild/protobuf';
 import type { Interceptor } from '@connectrpc/connect';
+import { orAbort } from '../or-abort.ts';
 import type { Limits } from './limits.ts';
 
 /** Timers of Node end at 2^31 ms; nobody means more than a day. */
@@ -24,20 +25,6 @@ export function endPromptly(): Interceptor {
     const res = await orAbort(req.signal, next(req));
     return res.stream ? { ...res, message: untilAbort(req.signal, res.message) } : res;
   };
-}
-
-function orAbort<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason);
-    signal.addEventListener('abort', stop, { once: true });
-    const settled =
-      <R>(settle: (result: R) => void) =>
-      (result: R) => {
-        signal.removeEventListener('abort', stop);
-        settle(result);
-      };
-    work.then(settled(resolve), settled(reject));
-  });
 }
 
 async function* untilAbort<T>(signal: AbortSignal, items: AsyncIterable<T>): AsyncGenerator<T> {

@@ -17,6 +17,12 @@ import { kRefusal } from './translate.ts';
 /** Answers as they travel: encoded inside the chain, so that one which can't be is an unexpected error like any other. */
 const encoded = new WeakMap<Message, Buffer>();
 
+/** Makes `bytes` what travels for `message`, whatever it holds. */
+export function encodedAs<M extends Message>(message: M, bytes: Uint8Array): M {
+  encoded.set(message, asBuffer(bytes));
+  return message;
+}
+
 /** The request of a call whose one message is `bytes`; unreadable ones make a refusal of it. */
 export function requestOfBytes(context: GrpcContext, bytes: Uint8Array): ChainRequest {
   const message = readable(context, bytes);
@@ -61,7 +67,7 @@ function answer(spec: MethodImplSpec, { message }: ChainRequest, context: GrpcCo
 }
 
 function encodedAnswer(message: Message, desc: DescMessage, { sendBytes }: Limits): Message {
-  const bytes = asBuffer(toBinary(desc, message));
+  const bytes = bytesOf(desc, message);
   if (bytes.length > sendBytes) throw new Error(`an answer of ${bytes.length} bytes: ${desc.typeName}`);
   encoded.set(message, bytes);
   return message;

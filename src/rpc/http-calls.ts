@@ -18,10 +18,19 @@ import { type Chain, chainOf, refuseThrough } from './chain.ts';
 import { type ClientAddress, clientAddress } from './client-address.ts';
 import type { DoorOptions } from './connection-limit.ts';
 import type { Ending } from './ending.ts';
+import { tagged } from './entity-tag.ts';
 import { cancelled, faultOfUnread, outOfTime, tooLarge } from './framework-error.ts';
 import { headerSize } from './header-size.ts';
 import { setDeadline } from './http-deadline.ts';
-import { askToLeave, cacheControl, type HttpRequest, type HttpResponse, sendJson, vary } from './http-headers.ts';
+import {
+  askToLeave,
+  cacheControl,
+  type HttpRequest,
+  type HttpResponse,
+  mayBeKept,
+  sendJson,
+  vary,
+} from './http-headers.ts';
 import { pathOf, sendWrongMethod } from './http-pages.ts';
 import { notThere, sendRefusal } from './http-refusal.ts';
 import type { Leaves } from './leaving.ts';
@@ -161,8 +170,10 @@ async function serve(handler: UniversalHandler, request: UniversalServerRequest,
   }
   if (leaves(req)) askToLeave(req, res);
   if (!response.body) return sendStatus(handler, response.status, exchange);
-  res.setHeader('cache-control', cacheControl(req, response.status === 200));
+  const ok = response.status === 200;
+  res.setHeader('cache-control', cacheControl(req, ok));
   vary(res, 'authorization');
+  if (mayBeKept(req, ok)) response = await tagged(response, req.headers['if-none-match']);
   // What is left of a request refused early is read and dropped, so that the connection can be used again.
   res.once('finish', () => req.resume());
   await universalResponseToNodeResponse(response, res);

@@ -20,13 +20,18 @@ export function setSecurityHeaders(res: HttpResponse, overTls: boolean): void {
   if (overTls) res.setHeader('strict-transport-security', 'max-age=31536000');
 }
 
+/** Whether anybody may keep an answer: that to a public read. What somebody signed in was told is nobody else's. */
+export function mayBeKept({ method, headers }: HttpRequest, ok: boolean): boolean {
+  return ok && headers.authorization === undefined && (method === 'GET' || method === 'HEAD');
+}
+
 /**
- * How long an answer may be kept. What somebody signed in was told is nobody else's. A public read may be a second old: that
- * spares the server a crowd on one page, and a slot that is gone by then is refused when it is booked.
+ * How long an answer may be kept. A public read may be a second old: that spares the server a crowd on one page, and a slot
+ * that is gone by then is refused when it is booked.
  */
 export function cacheControl(req: HttpRequest, ok: boolean): string {
   if (req.headers.authorization !== undefined) return 'private, no-store';
-  return ok && (req.method === 'GET' || req.method === 'HEAD') ? 'public, max-age=1' : 'no-store';
+  return mayBeKept(req, ok) ? 'public, max-age=1' : 'no-store';
 }
 
 /** Has an HTTP/1 connection closed after this answer; HTTP/2 has a frame of its own for that. */

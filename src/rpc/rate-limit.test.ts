@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { sql } from 'kysely';
 import { RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { query } from '../../test/support/calls.ts';
 import { person } from '../../test/support/people.ts';
 import { type BothClients, clientsOf, outcomeOf, tally } from '../../test/support/process-client.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { sql } from '../db/sql.ts';
 import { createRateCounter } from '../rate-counter.ts';
 
 let behindProxy: TestServer;

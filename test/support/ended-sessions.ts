@@ -1,7 +1,7 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
-import { sql } from 'kysely';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import type { Session } from '../../gen/amrutam/auth/v1/auth_pb.ts';
+import { sql } from '../../src/db/sql.ts';
 import { forkFor, rows } from '../../src/db/statement.ts';
 import { type Backstage, type Person, person } from './people.ts';
 import type { Clients } from './process-client.ts';

@@ -1,10 +1,10 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
-import { sql } from 'kysely';
 import { Session } from '../../src/auth/session.entity.ts';
 import { makeAccount } from '../../src/auth/sign-up.ts';
 import { Doctor } from '../../src/availability/doctor.entity.ts';
 import { Slot } from '../../src/availability/slot.entity.ts';
 import type { RoleName } from '../../src/caller.ts';
+import { sql } from '../../src/db/sql.ts';
 import { forkFor, rows } from '../../src/db/statement.ts';
 import { serverCall } from '../../src/demo-clinic.ts';
 import type { TestServer } from './server.ts';

@@ -1,9 +1,9 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
-import { sql } from 'kysely';
 import { type Booking, BookingService } from '../../gen/amrutam/booking/v1/booking_pb.ts';
 import { beginSession } from '../../src/auth/signed-in.ts';
 import { userLock } from '../../src/auth/user-lock.ts';
 import type { Slot } from '../../src/availability/slot.entity.ts';
+import { sql } from '../../src/db/sql.ts';
 import { forkFor, rows, type Sql } from '../../src/db/statement.ts';
 import { serverCall } from '../../src/demo-clinic.ts';
 import { openSlots, type Person, person } from './people.ts';

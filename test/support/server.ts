@@ -31,7 +31,9 @@ export interface TestServer {
 }
 
 /** What may be different from the default: `databaseUrl` and `keysFile` share another test server's. */
-export type TestServerOptions = Partial<Pick<ServerDeps, 'corsOrigins' | 'trustedProxies' | 'tls' | 'takeTurn'>> & {
+export type TestServerOptions = Partial<
+  Pick<ServerDeps, 'corsOrigins' | 'trustedProxies' | 'tls' | 'takeTurn' | 'shelf'>
+> & {
   readonly databaseUrl?: string;
   readonly keysFile?: string;
   readonly pool?: number;
@@ -80,6 +82,7 @@ export async function startServer(given: TestServerOptions = {}): Promise<TestSe
     },
     async stop() {
       await Promise.all([server.grpc.close(0), server.http.close(0)]);
+      server.close();
       keys.close();
       await orm.close();
       await database?.drop();

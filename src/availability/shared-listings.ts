@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto';
+import { parseSnapshot, type Snapshot, seesAllOf } from '../db/snapshot.ts';
+import type { Listing } from './listing-cache.ts';
+import type { ListingFeed } from './listing-feed.ts';
+import type { ListingHistory, MadeOf } from './listing-history.ts';
+
+/** Where instances leave texts for each other. It may lose them, and be away. */
+export interface Shelf {
+  /** What lies under `key`; undefined when there is nothing, or when it takes too long. Never rejects. */
+  get(key: string): Promise<string | undefined>;
+  /** Puts `text` there for `ms` milliseconds. Doesn't wait, and may fail. */
+  put(key: string, text: string, ms: number): void;
+}
+
+/** Listings that instances share. */
+export interface SharedListings {
+  /** One that is what would be read now; undefined when there is none. Never rejects. */
+  get(key: string): Promise<Listing | undefined>;
+  /** Leaves one for others; `shows` is what the database showed before it was read. */
+  put(key: string, listing: Listing, shows: Snapshot): void;
+}
+
+/** Changes when what lies on the shelf does. */
+const VERSION = 1;
+const LIFE_MS = 30_000;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+interface Written {
+  readonly shows: string;
+  readonly until: number | null;
+  readonly doctors: readonly string[];
+  readonly also: MadeOf['also'];
+  readonly bytes: string;
+}
+
+/**
+ * Shares listings by way of `shelf`, which is believed in nothing that matters: what it holds says which moment of the database
+ * it shows, and counts only when this process knows every change since, and knows of none in it.
+ */
+export function shareListings(
+  shelf: Shelf,
+  history: ListingHistory,
+  feed: Pick<ListingFeed, 'earliest' | 'server'>,
+): SharedListings {
+  const place = (key: string) => `amrutam:listing:${VERSION}:${digest(`${feed.server()} ${key}`)}`;
+  return {
+    async get(key) {
+      const [text, earliest] = [await shelf.get(place(key)), feed.earliest()];
+      const found = text === undefined ? undefined : read(key, text);
+      if (!found || !earliest) return undefined;
+      const { shows, listing } = found;
+      return seesAllOf(shows, earliest) && history.unchangedAfter(shows, listing.of) ? listing : undefined;
+    },
+    put(key, { bytes, of, until }, { xmin, xmax, inProgress }) {
+      const written: Written = {
+        shows: `${xmin}:${xmax}:${[...inProgress].join(',')}`,
+        until: until?.getTime() ?? null,
+        ...of,
+        bytes: Buffer.from(bytes).toString('base64'),
+      };
+      const text = JSON.stringify(written);
+      shelf.put(place(key), digest(key + text) + text, LIFE_MS);
+    },
+  };
+}
+
+const DIGEST_LENGTH = 43;
+
+function digest(text: string): string {
+  return createHash('sha256').update(text).digest('base64url');
+}
+
+/** What `put` has written for `key`; undefined for anything else. */
+function read(key: string, text: string): { readonly shows: Snapshot; readonly listing: Listing } | undefined {
+  const body = text.slice(DIGEST_LENGTH);
+  if (digest(key + body) !== text.slice(0, DIGEST_LENGTH)) return undefined;
+  const { shows, until, doctors, also, bytes } = JSON.parse(body) as Written;
+  const snapshot = parseSnapshot(shows);
+  if (!snapshot || !doctors.every((id) => UUID.test(id))) return undefined;
+  const listing = {
+    bytes: Buffer.from(bytes, 'base64'),
+    of: { doctors, also },
+    until: until === null ? undefined : new Date(until),
+  };
+  return { shows: snapshot, listing };
+}
