@@ -1,8 +1,8 @@
 import { RateLimiterCluster, RateLimiterClusterMaster } from 'rate-limiter-flexible';
 import { type SharedCounter, WINDOW_S } from './rate-counter.ts';
 
-/** Milliseconds after which the library forgets a question; who asked has gone on by then. */
-const FORGOTTEN_MS = 1_000;
+/** Milliseconds that a call waits for the supervisor: on a busy machine it may have to wait for a core, and a dead one is known at once. */
+const PATIENCE_MS = 1_000;
 
 /** Has the calling process, a supervisor, count what its processes count at `countedBySupervisor`. */
 export function countForProcesses(): void {
@@ -15,7 +15,13 @@ export function countedBySupervisor(): SharedCounter {
   process.on('error', () => {});
   return {
     isThere: () => process.connected,
+    patienceMs: PATIENCE_MS,
     limiter: (points) =>
-      new RateLimiterCluster({ keyPrefix: `${points} a minute`, points, duration: WINDOW_S, timeoutMs: FORGOTTEN_MS }),
+      new RateLimiterCluster({
+        keyPrefix: `${points} a minute`,
+        points,
+        duration: WINDOW_S,
+        timeoutMs: 2 * PATIENCE_MS,
+      }),
   };
 }

@@ -11,13 +11,15 @@ export interface RateCounter {
 export interface SharedCounter {
   /** False while there is no use in asking. */
   isThere(): boolean;
+  /** Milliseconds that a call waits for it. */
+  readonly patienceMs: number;
   /** Lets `points` through in WINDOW_S. */
   limiter(points: number): Limiter;
 }
 
 type Limiter = Pick<RateLimiterMemory, 'consume'>;
 
-/** Milliseconds that a call waits for a shared counter, and that it is then left alone: a frozen one costs one call in many a little time. */
+/** Milliseconds that a call waits for Redis, and that what doesn't answer is then left alone: a frozen one costs one call in many a little time. */
 const PATIENCE_MS = 100;
 const LEFT_ALONE_MS = 2_000;
 /** Seconds that a limit is for; they begin with a key's first call. */
@@ -27,7 +29,7 @@ export const WINDOW_S = 60;
 export function createRateCounter(shared: readonly SharedCounter[] = []): RateCounter {
   const local = limiters((points) => new RateLimiterMemory({ points, duration: WINDOW_S }));
   const asked = shared.map((counter) => ({
-    isThere: () => counter.isThere(),
+    ...counter,
     limiter: limiters((points) => counter.limiter(points)),
     aloneUntil: 0,
   }));
@@ -36,7 +38,7 @@ export function createRateCounter(shared: readonly SharedCounter[] = []): RateCo
       for (const counter of asked) {
         if (!counter.isThere() || performance.now() < counter.aloneUntil) continue;
         try {
-          return await inTime(waitAfter(counter.limiter(perMinute).consume(key)));
+          return await inTime(waitAfter(counter.limiter(perMinute).consume(key)), counter.patienceMs);
         } catch {
           counter.aloneUntil = performance.now() + LEFT_ALONE_MS;
         }
@@ -48,7 +50,7 @@ export function createRateCounter(shared: readonly SharedCounter[] = []): RateCo
 
 /** Counted over all instances that know the same Redis. */
 export function countedByRedis(redis: Redis): SharedCounter {
-  return { isThere: () => redis.isReady, limiter: (points) => sharedLimiter(redis, points) };
+  return { isThere: () => redis.isReady, patienceMs: PATIENCE_MS, limiter: (points) => sharedLimiter(redis, points) };
 }
 
 function limiters<T>(make: (points: number) => T): (points: number) => T {
@@ -82,9 +84,9 @@ async function waitAfter(taken: Promise<RateLimiterRes>): Promise<number> {
 }
 
 /** The client's own time limit counts only until a command is sent. An answer that is there, though we were too busy to read it, counts. */
-async function inTime<T>(answer: Promise<T>): Promise<T> {
+async function inTime<T>(answer: Promise<T>, patienceMs: number): Promise<T> {
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => setImmediate(() => late.reject(new Error('no answer in time'))), PATIENCE_MS);
+  const timer = setTimeout(() => setImmediate(() => late.reject(new Error('no answer in time'))), patienceMs);
   try {
     return await Promise.race([answer, late.promise]);
   } finally {

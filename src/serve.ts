@@ -43,10 +43,10 @@ export async function serve(
   const tls = await readTls(config);
   const keys = await openKeys(config, log);
   const redis = config.redisUrl === undefined ? undefined : watchedRedis(config.redisUrl, log);
-  const shared = [...(redis ? [countedByRedis(redis)] : []), ...counters];
-  const takeTurn = config.rateLimits ? createRateCounter(shared).take : undefined;
+  const shared = redis ? [countedByRedis(redis), ...counters] : counters;
   const shelf = redis && redisShelf(redis);
   const passwords = createPasswordHasher();
+  const takeTurn = config.rateLimits ? createRateCounter(shared).take : undefined;
   const answers = watchedReadiness(database.orm);
   let stopping = false;
   const ready = async () => (stopping ? STOPPING : answers());
@@ -57,13 +57,11 @@ export async function serve(
   const endUpkeep = keepUpHourly(database.orm, (err) => log.error({ err }, 'the upkeep of the database failed'));
   const drain = async () => {
     stopping = true;
-    unwatch();
-    endUpkeep();
+    for (const end of [unwatch, endUpkeep]) end();
     server.setServing(false);
     if (config.drainDelayMs > 0) await retire(server, config.drainDelayMs);
     await Promise.all([server.grpc.close(GRACE_MS), server.http.close(GRACE_MS)]);
-    server.close();
-    keys.close();
+    for (const one of [server, keys]) one.close();
     if (redis) closeRedis(redis);
   };
   return { ports, drain };
