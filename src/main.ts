@@ -1,31 +1,7 @@
-import { banner } from './banner.ts';
-import { type Config, readConfig } from './config.ts';
-import { createLog, logWhatLibrariesPrint } from './log.ts';
-import { prepare } from './prepare.ts';
-import { startProcesses } from './processes.ts';
-import { serve } from './serve.ts';
-import { stopWhenAsked } from './stopping.ts';
+import { flushCompileCache } from 'node:module';
+import { keepCompiled } from './compile-cache.ts';
 
-/** Starts everything and serves until a signal, by itself or by processes of its own; or says why not. */
-async function main(config: Config): Promise<void> {
-  const log = createLog(config.logLevel);
-  logWhatLibrariesPrint(log);
-  const database = await prepare(config, log);
-  const { ports, drain } =
-    config.processes === 1
-      ? await serve(config, { log, database })
-      : await startProcesses({ ...config, databaseUrl: database.url }, log);
-  log.info({ ...ports, host: config.host, instance: config.instance, processes: config.processes }, 'serving');
-  if (database.embedded) process.stdout.write(banner(config, ports));
-  stopWhenAsked(log, database, async () => {
-    await drain();
-    await database.close();
-  });
-}
-
-try {
-  await main(readConfig());
-} catch (error) {
-  process.stderr.write(`\nAmrutam can't start: ${(error as Error).message}\n\n`);
-  process.exit(1);
-}
+// Imports at the top are loaded before anything runs; what is to come from the cache must be loaded later.
+keepCompiled();
+await import('./start.ts');
+flushCompileCache();

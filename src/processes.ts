@@ -1,6 +1,7 @@
 import cluster from 'node:cluster';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { COMPILE_CACHE } from './compile-cache.ts';
 import type { Config } from './config.ts';
 import type { Logger } from './log.ts';
 import { countForProcesses } from './process-counts.ts';
@@ -103,7 +104,7 @@ interface Process {
 }
 
 function startProcess(config: Config, log: Logger): Process {
-  const worker = cluster.fork();
+  const worker = cluster.fork({ NODE_COMPILE_CACHE: COMPILE_CACHE });
   const { pid } = worker.process;
   log.info({ instance: config.instance, pid }, 'a process has started');
   const served = Promise.withResolvers<Ports>();

@@ -62,8 +62,8 @@ const BREAKS: readonly Break[] = [
   },
   {
     file: 'src/db/attempt-once.ts',
-    from: `sql\`UPDATE idempotency SET code = \${kept.code}, answer = \${Buffer.from(kept.bytes)}\n        WHERE`,
-    to: 'sql`DELETE FROM idempotency\n        WHERE',
+    from: `sql\`UPDATE idempotency SET code = \${kept.code}, answer = \${Buffer.from(kept.bytes)}\n          WHERE`,
+    to: 'sql`DELETE FROM idempotency\n          WHERE',
     means: 'the answer is not kept together with the effects',
   },
   {
