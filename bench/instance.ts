@@ -37,14 +37,17 @@ export async function startInstance(env: Environment, folder: string): Promise<I
     child.kill('SIGTERM');
     return ended;
   };
-  for (;;) {
-    const ports = portsIn(readFileSync(file, 'utf8'));
-    if (ports) return { ...ports, pid: child.pid as number, startMs: performance.now() - startedAt, stop };
-    if (child.exitCode !== null || performance.now() - startedAt > START_MS) {
-      child.kill('SIGKILL');
-      throw new Error(`the service did not start:\n${readFileSync(file, 'utf8')}`);
+  try {
+    for (;;) {
+      const ports = portsIn(readFileSync(file, 'utf8'));
+      if (ports) return { ...ports, pid: child.pid as number, startMs: performance.now() - startedAt, stop };
+      if (child.exitCode !== null || performance.now() - startedAt > START_MS)
+        throw new Error(`the service did not start:\n${readFileSync(file, 'utf8')}`);
+      await sleep(LOOK_MS);
     }
-    await sleep(LOOK_MS);
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
   }
 }
 
