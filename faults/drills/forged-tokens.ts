@@ -39,8 +39,8 @@ export const forgedTokens: Drill = {
     },
     {
       file: 'src/auth/live-sessions.ts',
-      from: 'if (found?.userId === userId && found.role === role) return;',
-      to: 'if (found) return;',
+      from: 'found?.userId === userId && found.role === role ?',
+      to: 'found ?',
       means: 'a session that lives is believed to be of whoever names it',
     },
   ],

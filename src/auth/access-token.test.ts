@@ -406,7 +406,7 @@ test('tokens of another deployment are refused, though it has our keys', async (
 
 test('a refusal shows nothing of the token', async () => {
   const token = made({ payload: { aud: 'other' } });
-  const fault = await tokens.verify(token).catch((error: unknown) => error as Error);
+  const fault = await (async () => tokens.verify(token))().catch((error: unknown) => error as Error);
   expect(fault).toMatchObject({
     message: 'the access token is not valid',
     options: expect.not.objectContaining({ metadata: expect.anything() }),

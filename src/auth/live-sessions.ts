@@ -15,22 +15,25 @@ type Known = Pick<Caller, 'userId' | 'role'>;
 /** Whether sessions still live and their users are what their tokens say, asked of the database at most every two seconds each. */
 export interface LiveSessions {
   /** Throws SESSION_REVOKED, ACCOUNT_SUSPENDED or TOKEN_INVALID. */
-  check(caller: Caller, signal: AbortSignal): Promise<void>;
+  check(caller: Caller, signal: AbortSignal): undefined | Promise<void>;
   /** The session has just been ended here: checks from now on ask the database. One already under way may still count for two seconds. */
   forget(sessionId: string): void;
 }
 
 export function createLiveSessions(units: UnitsOfWork): LiveSessions {
   const known = new LRUCache<string, Known>({ max: REMEMBERED, ttl: TRUSTED_MS });
+  async function checkAfresh(caller: Caller, signal: AbortSignal): Promise<void> {
+    const { userId, sessionId, role } = caller;
+    // Counted from the question: the answer may have been long on its way.
+    const start = performance.now();
+    checkCaller(caller, await ask(units, caller, signal));
+    known.set(sessionId, { userId, role }, { start });
+  }
   return {
-    async check(caller, signal) {
+    check(caller, signal) {
       const { userId, sessionId, role } = caller;
       const found = known.get(sessionId);
-      if (found?.userId === userId && found.role === role) return;
-      // Counted from the question: the answer may have been long on its way.
-      const start = performance.now();
-      checkCaller(caller, await ask(units, caller, signal));
-      known.set(sessionId, { userId, role }, { start });
+      return found?.userId === userId && found.role === role ? undefined : checkAfresh(caller, signal);
     },
     forget(sessionId) {
       known.delete(sessionId);

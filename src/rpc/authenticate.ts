@@ -3,7 +3,7 @@ import { Fault } from '../fault.ts';
 import { type Caller, kCaller } from './call.ts';
 
 /** Whose token it is. Throws TOKEN_INVALID, TOKEN_EXPIRED, SESSION_REVOKED or ACCOUNT_SUSPENDED. */
-export type VerifyToken = (token: string) => Promise<Caller>;
+export type VerifyToken = (token: string) => Caller | Promise<Caller>;
 
 /**
  * One bearer token as RFC 6750 writes it; several values arrive joined by a comma, and don't match. Few blanks: the token
@@ -13,10 +13,15 @@ const BEARER = /^bearer {1,8}([\w.~+/-]+=*)$/i;
 
 /** Bearer token -> kCaller. No header is nobody; a header that isn't a valid token is refused, on public methods too. */
 export function authenticate(verify: VerifyToken): Interceptor {
-  return (next) => async (req) => {
+  return (next) => (req) => {
     const header = req.header.get('authorization');
-    if (header !== null) req.contextValues.set(kCaller, await verify(tokenIn(header)));
-    return next(req);
+    if (header === null) return next(req);
+    const asCaller = (caller: Caller) => {
+      req.contextValues.set(kCaller, caller);
+      return next(req);
+    };
+    const caller = verify(tokenIn(header));
+    return caller instanceof Promise ? caller.then(asCaller) : asCaller(caller);
   };
 }
 

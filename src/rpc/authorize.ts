@@ -25,12 +25,15 @@ export function authorize(options: AuthorizeOptions): Interceptor {
     checks.set(method, check);
     return check;
   };
-  return (next) => async (req) => {
+  const deny = async (call: Call, denial: unknown): Promise<never> => {
+    if (call.caller && denial instanceof Fault) await options.denied?.(call, denial);
+    throw denial;
+  };
+  return (next) => (req) => {
     try {
       checkOf(req.method)(req.contextValues.get(kCaller));
     } catch (denial) {
-      if (req.contextValues.get(kCaller) && denial instanceof Fault) await options.denied?.(callOfRequest(req), denial);
-      throw denial;
+      return deny(callOfRequest(req), denial);
     }
     return next(req);
   };

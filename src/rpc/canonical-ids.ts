@@ -14,7 +14,7 @@ const known = new Map<DescMessage, Places>();
  * fingerprints and page tokens too.
  */
 export function canonicalIds(): Interceptor {
-  return (next) => async (req) => {
+  return (next) => (req) => {
     if (!req.stream) lowerIds(req.message, placesIn(req.method.input));
     return next(req);
   };

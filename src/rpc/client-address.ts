@@ -1,7 +1,11 @@
 import { BlockList, isIP } from 'node:net';
+import { LRUCache } from 'lru-cache';
 
 /** The address of the client behind `peer`, given the x-forwarded-for header that came with the call. */
 export type ClientAddress = (peer: string, forwardedFor: string | null) => string;
+
+/** Of so many connections at once the client's address needs no looking at again. */
+const PEERS = 5_000;
 
 /**
  * Believes x-forwarded-for only as far as `trusted` proxies (addresses or CIDR ranges) wrote it: the answer is the
@@ -9,8 +13,9 @@ export type ClientAddress = (peer: string, forwardedFor: string | null) => strin
  */
 export function clientAddress(trusted: readonly string[]): ClientAddress {
   const isProxy = isTrusted(trusted);
+  const peers = new LRUCache<string, string>({ max: PEERS, memoMethod: (peer) => bareAddress(peer) ?? '' });
   return (peer, forwardedFor) => {
-    let nearest = bareAddress(peer) ?? '';
+    let nearest = peers.memo(peer);
     if (forwardedFor === null || nearest === '') return nearest;
     const hops = forwardedFor.split(',');
     while (isProxy(nearest)) {

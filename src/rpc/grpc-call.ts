@@ -3,6 +3,7 @@ import type { DescMethod } from '@bufbuild/protobuf';
 import { Code, ConnectError, createContextKey, createContextValues, type HandlerContext } from '@connectrpc/connect';
 import type * as grpc from '@grpc/grpc-js';
 import { kPeerAddress } from './call.ts';
+import { CallHeaders } from './call-headers.ts';
 import type { ClientAddress } from './client-address.ts';
 import { timeAllowed } from './deadline.ts';
 import type { Ending } from './ending.ts';
@@ -54,8 +55,8 @@ export function grpcContext(call: Incoming, method: DescMethod, scope: GrpcScope
     requestMethod: 'POST',
     url: `http://${call.getHost()}/${method.parent.typeName}/${method.name}`,
     requestHeader,
-    responseHeader: new Headers(),
-    responseTrailer: new Headers(),
+    responseHeader: new CallHeaders(),
+    responseTrailer: new CallHeaders(),
     values,
     ...lifeOf(timeAllowed(askedMs(call), method, scope.limits), method, scope.end.closing),
   };
@@ -79,7 +80,8 @@ function lifeOf(ms: number | undefined, method: DescMethod, draining: AbortSigna
   const end = (reason: unknown) => {
     clearTimeout(timer);
     draining.removeEventListener('abort', drain);
-    controller.abort(reason);
+    // Nobody listens any more to the end of one that was answered.
+    if (reason !== ENDED || method.methodKind !== 'unary') controller.abort(reason);
   };
   return { signal: controller.signal, timeoutMs: () => (ms === undefined ? undefined : endsAt - Date.now()), end };
 }

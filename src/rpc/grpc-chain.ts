@@ -14,13 +14,14 @@ import { asBuffer } from './grpc-metadata.ts';
 import type { Limits } from './limits.ts';
 import { kRefusal } from './translate.ts';
 
-/** Answers as they travel: encoded inside the chain, so that one which can't be is an unexpected error like any other. */
-const encoded = new WeakMap<Message, Buffer>();
+/** On an answer: as it travels. Encoded inside the chain, so that one which can't be is an unexpected error like any other. */
+const ENCODED = Symbol('encoded');
+
+type Encoded = Message & { [ENCODED]?: Buffer };
 
 /** Makes `bytes` what travels for `message`, whatever it holds. */
 export function encodedAs<M extends Message>(message: M, bytes: Uint8Array): M {
-  encoded.set(message, asBuffer(bytes));
-  return message;
+  return Object.assign(message, { [ENCODED]: asBuffer(bytes) });
 }
 
 /** The request of a call whose one message is `bytes`; unreadable ones make a refusal of it. */
@@ -36,7 +37,7 @@ export function requestOfStream(context: GrpcContext, messages: AsyncIterable<Ui
 
 /** The bytes of an answer that came out of a chain. */
 export function bytesOf(desc: DescMessage, message: Message): Buffer {
-  return encoded.get(message) ?? asBuffer(toBinary(desc, message));
+  return (message as Encoded)[ENCODED] ?? asBuffer(toBinary(desc, message));
 }
 
 /** The innermost of a chain: calls the handler of `spec`. */
@@ -69,8 +70,7 @@ function answer(spec: MethodImplSpec, { message }: ChainRequest, context: GrpcCo
 function encodedAnswer(message: Message, desc: DescMessage, { sendBytes }: Limits): Message {
   const bytes = bytesOf(desc, message);
   if (bytes.length > sendBytes) throw new Error(`an answer of ${bytes.length} bytes: ${desc.typeName}`);
-  encoded.set(message, bytes);
-  return message;
+  return Object.assign(message, { [ENCODED]: bytes });
 }
 
 function readable({ method, values }: GrpcContext, bytes: Uint8Array): Message {

@@ -30,11 +30,12 @@ const LONG_PAST_MS = 60_000;
 
 const BROKEN: GrpcStatus = { code: grpc.status.INTERNAL, details: 'internal error' };
 
-const intakes = new WeakMap<grpc.Metadata, Intake>();
+/** On the metadata of a call: its intake. */
+const INTAKE = Symbol('intake');
 
 /** The intake of the call that came with `metadata`. */
 export function intakeOf(metadata: grpc.Metadata): Intake {
-  return intakes.get(metadata) ?? { refused: false };
+  return (metadata as { [INTAKE]?: Intake })[INTAKE] ?? { refused: false };
 }
 
 /**
@@ -85,7 +86,7 @@ export function watchIntake(refuse: ReadonlyMap<string, RefuseCall>, limits: Lim
       onReceiveMetadata: (metadata, proceed) => {
         if (!requestStream) late = setTimeout(() => end(outOfTime()), messageMs).unref();
         incoming.metadata = metadata;
-        intakes.set(metadata, intake);
+        Object.assign(metadata, { [INTAKE]: intake });
         proceed(metadata);
       },
       onReceiveHalfClose: (proceed) => {

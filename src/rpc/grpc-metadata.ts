@@ -3,6 +3,7 @@ import { anyPack } from '@bufbuild/protobuf/wkt';
 import type { ConnectError } from '@connectrpc/connect';
 import * as grpc from '@grpc/grpc-js';
 import { StatusSchema } from '../../gen/google/rpc/status_pb.ts';
+import { CallHeaders } from './call-headers.ts';
 
 /** Headers that belong to HTTP or the protocol, which handlers don't set. */
 const PROTOCOL =
@@ -10,12 +11,12 @@ const PROTOCOL =
 const LEGAL = /^[0-9a-z_.-]+$/;
 const PRINTABLE = /^[ -~]*$/;
 
-/** Metadata that this server made, as opposed to what grpc-js answers by itself. */
-const ours = new WeakSet<grpc.Metadata>();
+/** On metadata that this server made, as opposed to what grpc-js answers by itself. Not in a WeakSet: V8 looks through those again and again. */
+const OURS = Symbol('ours');
 
 /** As Connect has them: binary values in base64. */
 export function headersOf(metadata: grpc.Metadata): Headers {
-  const headers = new Headers();
+  const headers = new CallHeaders();
   for (const [key, value] of Object.entries(metadata.toHttp2Headers())) {
     if (LEGAL.test(key)) for (const one of [value].flat()) headers.append(key, String(one));
   }
@@ -29,13 +30,12 @@ export function metadataOf(...all: Headers[]): grpc.Metadata {
     headers.forEach((value, key) => {
       add(metadata, key, value);
     });
-  ours.add(metadata);
-  return metadata;
+  return Object.assign(metadata, { [OURS]: true });
 }
 
 /** Whether `metadata` came from metadataOf. */
 export function isOurs(metadata: grpc.Metadata | null | undefined): boolean {
-  return metadata instanceof grpc.Metadata && ours.has(metadata);
+  return metadata instanceof grpc.Metadata && OURS in metadata;
 }
 
 /** The status that ends a call with `error`; `trailers` travel with it. */

@@ -14,7 +14,7 @@ const RETRY_AFTER_MS = 5_000;
  */
 export function limitWatches({ watches, watchesEach }: Limits, isProxy: IsProxy): Interceptor {
   const take = places({ all: watches, each: watchesEach });
-  return (next) => async (req) => {
+  return (next) => (req) => {
     if (req.method.methodKind === 'unary') return next(req);
     const free = take(clientAt(req.contextValues.get(kPeerAddress), isProxy));
     if (!free) throw new Fault('OVERLOADED', 'too many streams are open', { retryAfterMs: RETRY_AFTER_MS });

@@ -18,15 +18,19 @@ export type TakeTurn = (key: string, perMinute: number) => Promise<number>;
 /** Refuses calls beyond the limits with RATE_LIMITED, before anything is done for them. */
 export function limitRates(limits: readonly RateLimit[], take: TakeTurn): Interceptor {
   const byMethod = new Map(limits.map((limit) => [limit.method, limit]));
-  return (next) => async (req) => {
-    const limit = byMethod.get(req.method);
-    if (!limit) return next(req);
-    const { contextValues } = req;
-    const who =
-      limit.per === 'account' ? contextValues.get(kCaller)?.userId : networkOf(contextValues.get(kPeerAddress));
-    const waitMs = await take(`${req.method.name}:${who}`, limit.perMinute);
-    if (waitMs > 0) throw tooMany(limit, waitMs);
-    return next(req);
+  return (next) => {
+    const limited = async (req: Parameters<typeof next>[0], limit: RateLimit) => {
+      const { contextValues } = req;
+      const who =
+        limit.per === 'account' ? contextValues.get(kCaller)?.userId : networkOf(contextValues.get(kPeerAddress));
+      const waitMs = await take(`${req.method.name}:${who}`, limit.perMinute);
+      if (waitMs > 0) throw tooMany(limit, waitMs);
+      return next(req);
+    };
+    return (req) => {
+      const limit = byMethod.get(req.method);
+      return limit ? limited(req, limit) : next(req);
+    };
   };
 }
 

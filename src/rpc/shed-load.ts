@@ -14,7 +14,7 @@ const AGAIN_MS = { least: 500, spread: 1_000 };
 
 /** Refuses calls with OVERLOADED before anything is done for them, while there is more to do than can be done in time. */
 export function shedLoad({ full, except }: Shedding): Interceptor {
-  return (next) => async (req) => {
+  return (next) => (req) => {
     if (except.includes(req.service.typeName) || !full()) return next(req);
     const retryAfterMs = AGAIN_MS.least + Math.random() * AGAIN_MS.spread;
     throw new Fault('OVERLOADED', 'more work waits than can be done in time', { retryAfterMs });

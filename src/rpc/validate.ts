@@ -15,7 +15,7 @@ const SHORT = 512;
 /** Enforces the rules that request messages carry, and that their strings and times are sound, on each message. */
 export function validate(): Interceptor {
   const check = messageCheck();
-  return (next) => async (req) => {
+  return (next) => (req) => {
     if (req.stream) return next({ ...req, message: checked(req.message, req.method.input, check) });
     check(req.method.input, req.message);
     return next(req);
