@@ -15,7 +15,7 @@ export interface IssuedAccessToken {
 export interface AccessTokens {
   issue(caller: Caller): Promise<IssuedAccessToken>;
   /**
-   * Who the token was issued to. Throws TOKEN_EXPIRED for a token of ours whose time is over by more than 5 s, and
+   * Who the token was issued to; a promise of it where it isn't remembered. Rejects with TOKEN_EXPIRED for a token of ours whose time is over by more than 5 s, and
    * TOKEN_INVALID for everything else. Whether the session still lives is not asked here.
    */
   verify(token: string): Caller | Promise<Caller>;
@@ -73,7 +73,7 @@ export function createAccessTokens({ keys, issuer, audience, now }: AccessTokens
       if (!known || known.key !== keys.verificationKey(known.kid)) return verifyAfresh(token);
       if (+now() < known.takenUntil) return known.caller;
       remembered.delete(token);
-      throw expired();
+      return Promise.reject(expired());
     },
   };
 }

@@ -25,15 +25,15 @@ export function authorize(options: AuthorizeOptions): Interceptor {
     checks.set(method, check);
     return check;
   };
-  const deny = async (call: Call, denial: unknown): Promise<never> => {
-    if (call.caller && denial instanceof Fault) await options.denied?.(call, denial);
+  const deny = async (req: Parameters<typeof callOfRequest>[0], denial: unknown): Promise<never> => {
+    if (req.contextValues.get(kCaller) && denial instanceof Fault) await options.denied?.(callOfRequest(req), denial);
     throw denial;
   };
   return (next) => (req) => {
     try {
       checkOf(req.method)(req.contextValues.get(kCaller));
     } catch (denial) {
-      return deny(callOfRequest(req), denial);
+      return deny(req, denial);
     }
     return next(req);
   };
