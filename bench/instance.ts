@@ -5,6 +5,8 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const ROOT = resolve(import.meta.dirname, '..');
+/** What `npm start` gives to node. */
+const START = packageOf(ROOT).scripts.start.split(' ').slice(1);
 const START_MS = 60_000;
 const LOOK_MS = 5;
 
@@ -26,7 +28,7 @@ export async function startInstance(env: Environment, folder: string): Promise<I
   const log = openSync(file, 'w');
   const base = { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', GRPC_PORT: '0', HTTP_PORT: '0', DRAIN_DELAY: '0' };
   const startedAt = performance.now();
-  const child = spawn(process.execPath, ['src/main.ts'], {
+  const child = spawn(process.execPath, START, {
     cwd: ROOT,
     env: { ...base, RATE_LIMITS: 'off', ...env },
     stdio: ['ignore', log, log],
@@ -56,4 +58,8 @@ function portsIn(log: string): { readonly grpcPort: number; readonly httpPort: n
   if (!line) return undefined;
   const { grpcPort, httpPort } = JSON.parse(line) as { grpcPort: number; httpPort: number };
   return { grpcPort, httpPort };
+}
+
+function packageOf(root: string): { readonly scripts: { readonly start: string } } {
+  return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 }

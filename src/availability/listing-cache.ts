@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { Fault } from '../fault.ts';
 import { orAbort } from '../or-abort.ts';
 import type { ListingFeed } from './listing-feed.ts';
 import type { ListingHistory, MadeOf } from './listing-history.ts';
@@ -67,7 +68,7 @@ export function createListingCache({ history, feed, shared, now }: ListingCacheO
   async function readAfresh(key: string, read: (signal: AbortSignal) => Promise<Listing>): Promise<Uint8Array> {
     const [since, readAt, from, shows] = [history.now(), performance.now(), now(), feed.latest()];
     const given = await shared?.get(key);
-    const listing = given ?? (await read(AbortSignal.timeout(READ_MS)));
+    const listing = given ?? (await inTime(read));
     kept.set(key, { ...listing, since, readAt, from });
     if (!given && shared && shows) shared.put(key, listing, shows);
     return listing.bytes;
@@ -86,4 +87,16 @@ export function createListingCache({ history, feed, shared, now }: ListingCacheO
       return orAbort(signal, answer);
     },
   };
+}
+
+/** Who waits for a read is told when it takes too long, each in the time that they have. */
+async function inTime<T>(read: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const late = () => controller.abort(new Fault('OVERLOADED', 'the database took too long'));
+  const timer = setTimeout(late, READ_MS);
+  try {
+    return await read(controller.signal);
+  } finally {
+    clearTimeout(timer);
+  }
 }

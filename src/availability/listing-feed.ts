@@ -24,6 +24,11 @@ const EVERY_MS = 200;
 const PATIENCE_MS = 2_000;
 /** Milliseconds between two moments that are remembered. */
 const STEP_MS = 10_000;
+/** After which who has not asked again takes everything as changed, and, somewhat later, changes are deleted. */
+const MISSED_MS = KEPT_MS / 2;
+const DELETED_MS = KEPT_MS * 0.75;
+/** Deleted at once at most: three times what a fast machine books in STEP_MS. */
+const BATCH = 50_000;
 
 interface Answer {
   readonly snapshot: string;
@@ -51,16 +56,17 @@ export function followListings(orm: MikroORM, history: ListingHistory): ListingF
     const snapshot = parseSnapshot(text);
     if (!snapshot) throw new Error(`no snapshot: ${text}`);
     // Another server, or one that was asked so long ago that what it told since may be gone again.
-    if (asked !== server || !last || at - last.at > KEPT_MS / 2) {
+    if (asked !== server || !last || at - last.at > MISSED_MS) {
       [server, moments] = [asked, []];
       history.missed();
     }
     for (const [xid, doctorId, profile] of changes) history.hear([{ doctorId, profile }], BigInt(xid));
     last = { at, snapshot };
-    if (at - (moments.at(-1)?.at ?? 0) > STEP_MS) {
-      moments = [...moments.filter((moment) => at - moment.at < KEPT_MS), last];
-      if (moments[0]) await forgetBefore(orm, moments[0].snapshot);
-    }
+    const [newest, oldest] = [moments.at(-1), moments[0]];
+    if (newest && at - newest.at <= STEP_MS) return;
+    moments = [...moments.filter((moment) => at - moment.at < KEPT_MS), last];
+    // Never what others may not have heard yet.
+    if (oldest && at - oldest.at > DELETED_MS) await deleteBefore(orm, oldest.snapshot);
   }
   const round = () =>
     void ask()
@@ -97,11 +103,11 @@ async function changesAfter(orm: MikroORM, last: Snapshot | undefined): Promise<
 }
 
 /** Deletes what everybody has heard who asks often enough. */
-async function forgetBefore(orm: MikroORM, { xmin }: Snapshot): Promise<void> {
+async function deleteBefore(orm: MikroORM, { xmin }: Snapshot): Promise<void> {
   const signal = AbortSignal.timeout(PATIENCE_MS);
   await rows(
     forkFor(orm, signal),
     sql`DELETE FROM listing_change WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM listing_change WHERE xid < ${String(xmin)}::xid8 LIMIT 10000 FOR UPDATE SKIP LOCKED))`,
+    SELECT ctid FROM listing_change WHERE xid < ${String(xmin)}::xid8 LIMIT ${BATCH} FOR UPDATE SKIP LOCKED))`,
   );
 }

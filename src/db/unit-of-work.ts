@@ -140,7 +140,7 @@ export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
     full: line.full,
     async read(signal, work) {
       const now = () => new Date(Date.now() + shiftMs());
-      const reading = () => translated(signal, () => work(forkFor(options.orm, signal), now()));
+      const reading = () => retrying(signal, () => work(forkFor(options.orm, signal), now()));
       return orAbort(signal, through([], signal, reading));
     },
     async report(signal, work) {
@@ -149,7 +149,7 @@ export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
         return work(em);
       };
       return through([[gates.report, '']], signal, () =>
-        translated(signal, () => inTransaction(options.orm, signal, slowly)),
+        retrying(signal, () => inTransaction(options.orm, signal, slowly)),
       );
     },
     async write(call, work, account) {
