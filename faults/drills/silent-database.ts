@@ -27,8 +27,8 @@ export const silentDatabase: Drill = {
       means: 'nothing on our side ends a connection that stays silent',
     },
     {
-      file: 'src/db/pool.ts',
-      from: '  await presence.check();\n',
+      file: 'src/db/presence.ts',
+      from: "if (state === 'away') throw why;",
       to: '',
       means: 'everybody waits for a database that is known to be away',
     },
