@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { deserialize } from 'node:v8';
 import { fromBinary } from '@bufbuild/protobuf';
-import * as grpc from '@grpc/grpc-js';
 import pg from 'pg';
 import { BookSlotRequestSchema } from '../gen/amrutam/booking/v1/booking_pb.ts';
 import { idOf, numberOf } from './clinic.ts';
+import { serveOneMethod } from './one-method.ts';
 import type { Differing, RecordedBooking, Value } from './recorded-booking.ts';
 
 // What a booking would cost if nothing stood around it: a handler on grpc-js that sends the product's own statements, prepared,
@@ -43,29 +43,7 @@ async function book(slotId: string, requestId: string): Promise<void> {
   }
 }
 
-const asIs = (bytes: Buffer) => bytes;
-const server = new grpc.Server();
-server.addService(
-  {
-    BookSlot: {
-      path: '/amrutam.booking.v1.BookingService/BookSlot',
-      requestStream: false,
-      responseStream: false,
-      requestSerialize: asIs,
-      requestDeserialize: asIs,
-      responseSerialize: asIs,
-      responseDeserialize: asIs,
-    },
-  },
-  {
-    BookSlot: (call: grpc.ServerUnaryCall<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>) => {
-      const { slotId, requestId } = fromBinary(BookSlotRequestSchema, call.request);
-      book(slotId, requestId).then(() => done(null, answerBytes), done);
-    },
-  },
-);
-server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, grpcPort) => {
-  if (error) throw error;
-  process.stdout.write(`${JSON.stringify({ grpcPort })}\n`);
+serveOneMethod('/amrutam.booking.v1.BookingService/BookSlot', (request, done) => {
+  const { slotId, requestId } = fromBinary(BookSlotRequestSchema, request);
+  book(slotId, requestId).then(() => done(null, answerBytes), done);
 });
-process.stdin.resume().once('end', () => process.exit());

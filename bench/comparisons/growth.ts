@@ -28,7 +28,9 @@ export const growth: Comparison = {
     return {
       figures: figuresOf(sizes, seen),
       sides: seen.flatMap((of, i) => sidesOf(sizes[i] as number, of)),
-      notes: ['each doctor has 1,000 slots everywhere; bookings of a round are undone before the next'],
+      notes: [
+        'each doctor has 1,000 slots everywhere; bookings of a round are undone before the next; no listing comes from memory',
+      ],
     };
   },
 };
