@@ -5,7 +5,7 @@ import type { Fault } from '../fault.ts';
 import { activeDoctor } from './active-doctor.ts';
 import { Booking } from './booking.entity.ts';
 import type { NamedBooking } from './lock-booking.ts';
-import { patientBusy, patientIsBusy, slotInPast, whyNotOpen } from './slot-refusals.ts';
+import { alreadyTaken, patientBusy, patientIsBusy, slotInPast, whyNotOpen, whyTaken } from './slot-refusals.ts';
 
 /** What BookSlot asks for. */
 export interface BookSlot {
@@ -24,6 +24,7 @@ export async function bookSlot(work: Work, { slotId, patientId, reasonForVisit }
   const {
     slots: [slot],
     names: [doctor],
+    taken: [taken],
     now,
     callerName,
   } = await work.lock({
@@ -36,8 +37,9 @@ export async function bookSlot(work: Work, { slotId, patientId, reasonForVisit }
     names: readRows<{ name: string }>(
       () => sql`SELECT display_name AS name FROM app_user JOIN slots ON app_user.id = slots.doctor_id`,
     ),
+    taken: work.crowded ? alreadyTaken(slotId) : undefined,
   });
-  if (!slot || !doctor) throw await whyNotOpen(work.em, slotId, { now });
+  if (!slot || !doctor) throw whyTaken(work.em, taken, now) ?? (await whyNotOpen(work.em, slotId, { now }));
   if (slot.hasBegun(now)) throw slotInPast();
 
   const booking = Booking.confirm(slot, { patientId, reasonForVisit, now });

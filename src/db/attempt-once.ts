@@ -20,20 +20,21 @@ const FINGERPRINT_VERSION = 1;
 interface Attempt<T> {
   readonly call: Call;
   readonly request: Request;
+  readonly crowded: boolean;
   readonly work: (work: Work) => Promise<T>;
   readonly encode: (result: T) => Uint8Array;
 }
 
 /** What the transaction came to: an answer, the refusal it has kept, or the error that a kept refusal is thrown as. */
-type Outcome = Answer | Error;
+export type Outcome = Answer | Error;
 
-/** One try at a change with a request_id; see UnitsOfWork.once. */
-export async function attemptOnce<T>(options: UnitsOfWorkOptions, attempt: Attempt<T>): Promise<Answer> {
+/** One try at a change with a request_id; see UnitsOfWork.once. An error that it answers is a refusal that was kept. */
+export async function attemptOnce<T>(options: UnitsOfWorkOptions, attempt: Attempt<T>): Promise<Outcome> {
   const outcome = await tryOnce(options, attempt);
   if (outcome instanceof Fault && outcome.reason === 'REQUEST_ID_REUSED') {
     await recordDenial(options, { call: attempt.call, subject: {}, denial: outcome });
   }
-  if (outcome instanceof Error) throw outcome;
+  if (outcome instanceof StartOver) throw outcome;
   return outcome;
 }
 
@@ -41,7 +42,11 @@ async function tryOnce<T>(options: UnitsOfWorkOptions, attempt: Attempt<T>): Pro
   let work: OpenWork | undefined;
   try {
     return await inTransaction(options.orm, attempt.call.signal, (em) => {
-      work = createWork(em, attempt.call, claimOf(attempt), options.shiftMs);
+      work = createWork(em, attempt.call, {
+        claim: claimOf(attempt),
+        crowded: attempt.crowded,
+        shiftMs: options.shiftMs,
+      });
       return claimAndDo(options, attempt, work);
     });
   } catch (violation) {

@@ -17,7 +17,7 @@ export async function attemptWrite<T>(
   let thrown: Fault | undefined;
   let written: readonly ChangedEntity[] = [];
   const outcome = await inTransaction(options.orm, call.signal, async (em) => {
-    const work = createWork(em, call, undefined, options.shiftMs);
+    const work = createWork(em, call, { shiftMs: options.shiftMs });
     const result = await verb(work).catch((error: unknown) => {
       if (error instanceof Fault) [thrown, subject] = [error, work.subject];
       throw error;

@@ -19,8 +19,15 @@ export interface OpenWork extends Work {
   whyLost(): Promise<Fault>;
 }
 
+/** What distinguishes a unit of work that has a request_id. */
+interface Particulars {
+  readonly claim?: Claim;
+  readonly crowded?: boolean;
+  readonly shiftMs?: (() => number) | undefined;
+}
+
 /** The Work of one transaction. */
-export function createWork(em: EntityManager, call: Call, claim: Claim | undefined, shiftMs?: () => number): OpenWork {
+export function createWork(em: EntityManager, call: Call, { claim, crowded, shiftMs }: Particulars): OpenWork {
   let subject: Subject | undefined;
   let locked = false;
   let written: readonly ChangedEntity[] = [];
@@ -28,6 +35,7 @@ export function createWork(em: EntityManager, call: Call, claim: Claim | undefin
   return {
     em,
     call,
+    crowded: crowded === true,
     get subject() {
       return subject;
     },

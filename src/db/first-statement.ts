@@ -34,8 +34,9 @@ export async function lockFirst<L extends Locks>(
   if (!first) throw new Error('the first statement of a unit of work answers one row');
   if (claim && !first.claimed) throw new ClaimLost();
   if (call.caller) checkCaller(call.caller, first);
-  const found = Object.entries(locks).map(([name, { entity }]) => {
+  const found = Object.entries(locks).map(([name, lock]) => {
     const rows = first[`lock_${name}`] ?? [];
+    const entity = lock?.entity;
     return [name, entity ? rows.map((data) => em.map(entity, data as never)) : rows];
   });
   return {
@@ -70,7 +71,7 @@ function firstStatement(call: Call, claim: Claim | undefined, locks: Locks): Sql
       WHERE id = ${caller.sessionId} AND user_id = ${caller.userId} AND EXISTS (SELECT FROM caller) FOR SHARE)`);
     held = sql`EXISTS (SELECT FROM caller)`;
   }
-  const names = Object.keys(locks);
+  const names = Object.keys(locks).filter((name) => locks[name]);
   for (const name of names) ctes.push(sql`${sql.ref(name)} AS MATERIALIZED (${locks[name]?.query(held)})`);
   // clock_timestamp() in the outermost list is evaluated after the joins, so after the locks.
   return sql`${ctes.length ? sql`WITH ${sql.join(ctes)}` : sql``}

@@ -109,6 +109,26 @@ describe('a gate', () => {
     expect(await room(gate, 'a', 2)).toBe(1);
   });
 
+  test('lets more in while those who leave say that they hold nobody up, until one says otherwise', async () => {
+    const gate = createGate({ usual: 1, eased: 3 }, LONG_MS, 'CONTENTION');
+    const first = await gate.enter('a', PATIENT);
+    const waiting = [1, 2, 3, 4].map(() => gate.enter('a', PATIENT));
+    expect(gate.busy('a')).toBe(true);
+    first(true);
+    expect(await Promise.all(waiting.map(isIn))).toEqual([true, true, true, false]);
+    (await waiting[0])?.();
+    expect(await Promise.all(waiting.map(isIn))).toEqual([true, true, true, true]);
+    (await waiting[1])?.(false);
+    const next = gate.enter('a', PATIENT);
+    (await waiting[2])?.();
+    expect(await isIn(next)).toBe(false);
+    (await waiting[3])?.();
+    expect(await isIn(next)).toBe(true);
+    (await next)(true);
+    expect(gate.busy('a')).toBe(false);
+    expect(await room(gate, 'a', 3)).toBe(1);
+  });
+
   test('a storm of callers who enter, leave, give up and time out never exceeds the limit, and ends empty', async () => {
     const gate = createGate(4, 20, 'CONTENTION');
     let [inside, most, entered] = [0, 0, 0];

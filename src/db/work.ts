@@ -7,6 +7,8 @@ import type { Sql } from './statement.ts';
 export interface Work {
   readonly em: EntityManager;
   readonly call: Call;
+  /** Whether others were there for the same slot when this came: then it has probably gone. */
+  readonly crowded: boolean;
   /**
    * The unit of work's first statement: claims the request (when it has a request_id), locks the caller's own row, then
    * what `locks` names, in the order named. Refuses a suspended caller and an ended session. Call it once, and decide
@@ -43,11 +45,13 @@ export interface Lock<T extends object> {
   readonly query: (held: Sql) => Sql;
 }
 
-/** Locks by name, in lock order: users, bookings, slots ascending by id. */
-export type Locks = Readonly<Record<string, Lock<object>>>;
+/** Locks by name, in lock order: users, bookings, slots ascending by id. What is undefined isn't asked for, and finds nothing. */
+export type Locks = Readonly<Record<string, Lock<object> | undefined>>;
 
 /** What `Work.lock` answers: the rows of each lock, and the database's time after the last lock was had. */
-export type Locked<L extends Locks> = { readonly [K in keyof L]: L[K] extends Lock<infer T> ? T[] : never } & {
+export type Locked<L extends Locks> = {
+  readonly [K in keyof L]: L[K] extends Lock<infer T> | undefined ? T[] : never;
+} & {
   readonly now: Date;
   readonly callerName: string;
 };
