@@ -44,7 +44,7 @@ async function rounds<M extends DescMethodUnary>(stage: Stage, service: Instance
   const ask = ({ grpcPort }: { grpcPort: number }, messages: Calls<M>['messages'], time?: number) =>
     stage.load.call([grpcPort], { ...calls, messages }, { inFlight: IN_FLIGHT, seconds: time });
   const round = (server: { grpcPort: number; pid: number }, postgres?: number) => () =>
-    roundOf(() => ask(server, calls.messages, seconds), { service: [server.pid], postgres });
+    roundOf(() => ask(server, calls.messages, seconds), { service: [server.pid], postgres, profiles: stage.profiles });
 
   const all = Array.from(
     { length: warmUp },

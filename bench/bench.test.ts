@@ -13,6 +13,7 @@ import { fill, idOf, numberOf, patientHeaders, sqlIdOf } from './clinic.ts';
 import { startConstantServer } from './constant.ts';
 import { type Load, startLoad } from './load.ts';
 import { hasPgbench, pgbench, pgbenchScript } from './pgbench.ts';
+import { createProfiles } from './profiles.ts';
 import { type Program, startProgram } from './program.ts';
 import { realAnswers } from './real-answers.ts';
 import { type RecordedBooking, recordBooking } from './recorded-booking.ts';
@@ -171,6 +172,28 @@ describe('a recorded booking', () => {
     expect(elapsedMs).toBeGreaterThan(0);
     for (const n of [400, 439]) await expectBooked(n);
   });
+});
+
+test('a profile tells which parts of a server the CPU time of each call went to', async () => {
+  const profiles = createProfiles(folder);
+  const messages = [[0, { doctorId: idOf('doctor', 0) }]] as const;
+  const calls = { method: AvailabilityService.method.listSlots, callers: [{}], messages };
+  const how = profiles.prepare();
+  const profiled = (file: string, args?: readonly string[]) => startProgram(file, args, how);
+  const answers = await realAnswers(server.grpcPort, calls);
+  const constant = await startConstantServer({ folder, program: profiled }, calls.method, answers);
+  programs.push(constant);
+  how.started(constant.pid);
+  for (let twice = 0; twice < 2; twice++) {
+    const ask = () => load.call([constant.grpcPort], calls, { inFlight: 8, seconds: 0.5 });
+    const { parts = {}, cpu } = await roundOf(ask, { service: [constant.pid], profiles });
+    expect(parts['@grpc/grpc-js']).toBeGreaterThan(0);
+    expect(parts['Node: HTTP/2, streams, timers']).toBeGreaterThan(0);
+    expect(parts).not.toHaveProperty('pg');
+    const sum = Object.values(parts).reduce((all, part) => all + part, 0);
+    expect(sum).toBeCloseTo(cpu.service as number, 5);
+  }
+  await expect(profiles.during(process.pid, async () => {})).rejects.toThrow("can't be profiled");
 });
 
 test('a constant server answers real answers, in turn', async () => {

@@ -22,13 +22,20 @@ export interface Instance {
 
 type Environment = Readonly<Record<string, string>>;
 
-/** Starts it on free ports; nothing of our own environment but the path decides. Throws an Error with its output when it ends. */
-export async function startInstance(env: Environment, folder: string): Promise<Instance> {
+/**
+ * Starts it on free ports, with more `flags` for node where given; nothing of our own environment but the path decides. Throws an
+ * Error with its output when it ends.
+ */
+export async function startInstance(
+  env: Environment,
+  folder: string,
+  flags: readonly string[] = [],
+): Promise<Instance> {
   const file = join(folder, `log-${randomUUID()}`);
   const log = openSync(file, 'w');
   const base = { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', GRPC_PORT: '0', HTTP_PORT: '0', DRAIN_DELAY: '0' };
   const startedAt = performance.now();
-  const child = spawn(process.execPath, START, {
+  const child = spawn(process.execPath, [...flags, ...START], {
     cwd: ROOT,
     env: { ...base, RATE_LIMITS: 'off', ...env },
     stdio: ['ignore', log, log],

@@ -1,5 +1,5 @@
-import type { Results } from './outcome.ts';
-import { FIGURES_HEAD, figureRows, notesOf, SIDES_HEAD, sideRows } from './table.ts';
+import type { Outcome, Results } from './outcome.ts';
+import { FIGURES_HEAD, figureRows, notesOf, partRows, SIDES_HEAD, sideRows } from './table.ts';
 
 /** The results as docs/performance.md shows them: the machine, the figures, and what was measured under load. */
 export function markdown({ machine, outcomes }: Results): string {
@@ -22,17 +22,38 @@ export function markdown({ machine, outcomes }: Results): string {
   ].join('\n');
 }
 
+/** Where the CPU time goes, a table a comparison that was profiled. */
+export function partsMarkdown(outcomes: readonly Outcome[]): string {
+  return outcomes
+    .flatMap((outcome) => {
+      const [head, ...lines] = partRows(outcome) ?? [];
+      return head ? [`\`${outcome.name}\`:`, '', rows(head, lines), ''] : [];
+    })
+    .join('\n')
+    .trimEnd();
+}
+
 function rows(head: readonly string[], lines: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   return [line(head), line(head.map(() => '---')), ...lines.map(line)].join('\n');
 }
 
-const BEGIN = '<!-- figures: written by npm run bench -- --save -->';
-const END = '<!-- end of figures -->';
+type Marks = readonly [begin: string, end: string];
+const FIGURES: Marks = ['<!-- figures: written by npm run bench -- --save -->', '<!-- end of figures -->'];
+const PARTS: Marks = ['<!-- parts: written by npm run bench -- --profile --save -->', '<!-- end of parts -->'];
 
 /** The document with `figures` between its two marks. Throws an Error when it lacks them. */
 export function withFigures(document: string, figures: string): string {
-  const [from, to] = [document.indexOf(BEGIN), document.indexOf(END)];
-  if (from < 0 || to < from) throw new Error(`the document lacks ${BEGIN} and ${END}`);
-  return `${document.slice(0, from)}${BEGIN}\n${figures}\n${document.slice(to)}`;
+  return between(FIGURES, document, figures);
+}
+
+/** As `withFigures`, for where the CPU time goes. */
+export function withParts(document: string, parts: string): string {
+  return between(PARTS, document, parts);
+}
+
+function between([begin, end]: Marks, document: string, text: string): string {
+  const [from, to] = [document.indexOf(begin), document.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`the document lacks ${begin} and ${end}`);
+  return `${document.slice(0, from)}${begin}\n${text}\n${document.slice(to)}`;
 }

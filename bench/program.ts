@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import type { Profiled } from './profiles.ts';
 
 /** A server of the benchmarks' own, as a process. */
 export interface Program {
@@ -12,9 +13,14 @@ export interface Program {
  * Starts a file of this folder that says `{"grpcPort":…}` when it serves, and ends with its standard input, as with us. Throws an
  * Error when it ends before it serves.
  */
-export async function startProgram(file: string, args: readonly string[] = []): Promise<Program> {
-  const child = spawn(process.execPath, [file, ...args], {
+export async function startProgram(
+  file: string,
+  args: readonly string[] = [],
+  { flags, env }: Profiled = { flags: [], env: {} },
+): Promise<Program> {
+  const child = spawn(process.execPath, [...flags, file, ...args], {
     cwd: import.meta.dirname,
+    env: { ...process.env, ...env },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const ended = new Promise<void>((done) => void child.once('exit', () => done()));

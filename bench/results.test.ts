@@ -1,11 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import { alternate, ratioOf } from './alternate.ts';
-import { markdown, withFigures } from './markdown.ts';
+import { markdown, partsMarkdown, withFigures, withParts } from './markdown.ts';
 import { merged, type Outcome, type Results } from './outcome.ts';
 import { picture } from './picture.ts';
+import { partsOf } from './profile-parts.ts';
 import { median, quantile } from './quantile.ts';
 import { type Round, sideOf } from './side.ts';
-import { figuresTable, sidesTable } from './table.ts';
+import { figuresTable, partsTables, sidesTable } from './table.ts';
 
 const round = (perSecond: number): Round => ({ calls: 100, perSecond, p50: 1, p95: 2, p99: 3, cpu: { service: 500 } });
 const what = { what: 'BookSlot & more', against: 'something', aim: 'ratio >= 0.5', at: '2026-01-02T03:04:05Z' };
@@ -58,6 +59,54 @@ test('medians and quantiles', () => {
     100,
     Number.NaN,
   ]);
+});
+
+test('a profile is divided by whose code ran', () => {
+  const frames = [
+    ['(idle)', ''],
+    ['(garbage collector)', ''],
+    ['writev', ''],
+    ['onread', 'node:internal/stream_base_commons'],
+    ['parse', 'file:///app/node_modules/pg-protocol/dist/parser.js'],
+    ['create', 'file:///app/node_modules/x/node_modules/@bufbuild/protobuf/dist/create.js'],
+    ['call', 'file:///app/node_modules/@grpc/grpc-js/build/src/server.js'],
+    ['bookSlot', 'file:///app/src/booking/book-slot.ts'],
+    ['orAbort', 'file:///app/src/or-abort.ts'],
+  ] as const;
+  const nodes = frames.map(([functionName, url], id) => ({ id, callFrame: { functionName, url } }));
+  const samples = nodes.map(({ id }) => id);
+  const shares = partsOf({ nodes, samples, timeDeltas: [9_000, 100, 100, 300, 100, 100, 100, 100, 100] });
+  expect(shares).toEqual({
+    'garbage collection': 0.1,
+    'native code, kernel': 0.1,
+    'Node: HTTP/2, streams, timers': 0.3,
+    pg: 0.1,
+    '@bufbuild': 0.1,
+    '@grpc/grpc-js': 0.1,
+    'src/booking': 0.1,
+    'src, other': 0.1,
+  });
+});
+
+test('where CPU time goes is a table of means, the most first', () => {
+  const sides = [
+    sideOf('ours', 8, [
+      { ...round(9), parts: { pg: 10, kysely: 30 } },
+      { ...round(9), parts: { pg: 20, kysely: 50 } },
+    ]),
+    sideOf('theirs', 8, [{ ...round(9), parts: { pg: 7 } }]),
+    sideOf('not profiled', 8, [round(9)]),
+  ];
+  const outcomes = [{ ...reached, report: { figures: [], sides } }, failed];
+  expect(partsTables(outcomes)).toMatch(
+    /^reached\n.*ours +theirs\nkysely +40\.0 *\npg +15\.0 +7\.0\nall +55\.0 +7\.0$/,
+  );
+  const text = partsMarkdown(outcomes);
+  expect(text).toContain(
+    '`reached`:\n\n| microseconds of CPU a call | ours | theirs |\n| --- | --- | --- |\n| kysely | 40.0 |  |',
+  );
+  const document = '<!-- parts: written by npm run bench -- --profile --save -->\nstale\n<!-- end of parts -->';
+  expect(withParts(document, text)).toContain(`-->\n${text}\n<!--`);
 });
 
 test('parts take turns, and a ratio is of two that followed one another', async () => {

@@ -3,16 +3,22 @@ import type { Comparison } from './comparison.ts';
 import { comparisons } from './comparisons/index.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import type { Outcome } from './outcome.ts';
-import { save } from './save.ts';
+import { save, saveParts } from './save.ts';
 import { type OpenStage, openStage } from './stage.ts';
-import { figuresTable, sidesTable } from './table.ts';
+import { figuresTable, partsTables, sidesTable } from './table.ts';
 
 // npm run bench: all comparisons, or those named. --list names them; --short makes fewer and shorter rounds;
-// --save writes docs/performance.json, the picture and the table. DATABASE_URL names another server than the one brought along.
+// --save writes docs/performance.json, the picture and the table; --profile tells where the servers' CPU time goes instead (with
+// --save in docs/performance.md), for comparisons that have the same process on trial all the time. DATABASE_URL names another server than the one brought along.
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { list: { type: 'boolean' }, short: { type: 'boolean' }, save: { type: 'boolean' } },
+  options: {
+    list: { type: 'boolean' },
+    short: { type: 'boolean' },
+    save: { type: 'boolean' },
+    profile: { type: 'boolean' },
+  },
 });
 
 const chosen = choose(positionals);
@@ -33,7 +39,12 @@ async function perform(chosen: readonly Comparison[]): Promise<boolean> {
   const startedAt = performance.now();
   const say = (line: string) =>
     process.stdout.write(`${((performance.now() - startedAt) / 1000).toFixed(1).padStart(7)} s  ${line}\n`);
-  const open = await openStage({ short: values.short ?? false, databaseUrl: process.env.DATABASE_URL, say });
+  const open = await openStage({
+    short: values.short ?? false,
+    profile: values.profile ?? false,
+    databaseUrl: process.env.DATABASE_URL,
+    say,
+  });
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => void open.close().finally(() => process.exit(130)));
   const outcomes: Outcome[] = [];
@@ -45,7 +56,10 @@ async function perform(chosen: readonly Comparison[]): Promise<boolean> {
     await open.close();
   }
   process.stdout.write(`\n${figuresTable(outcomes)}\n\n${sidesTable(outcomes)}\n`);
-  if (values.save)
+  if (values.profile) {
+    process.stdout.write(`\n${partsTables(outcomes)}\n`);
+    if (values.save) saveParts(outcomes);
+  } else if (values.save)
     save(
       { machine, outcomes },
       comparisons.map(({ name }) => name),

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { markdown, withFigures } from './markdown.ts';
-import { merged, type Results } from './outcome.ts';
+import { markdown, partsMarkdown, withFigures, withParts } from './markdown.ts';
+import { merged, type Outcome, type Results } from './outcome.ts';
 import { picture } from './picture.ts';
 
 const DOCS = resolve(import.meta.dirname, '../docs');
@@ -18,6 +18,11 @@ export function save(results: Results, order: readonly string[]): void {
   writeFileSync(JSON_FILE, `${JSON.stringify(all, rounded, 2)}\n`);
   writeFileSync(SVG_FILE, picture(all.outcomes));
   writeFileSync(TEXT_FILE, withFigures(readFileSync(TEXT_FILE, 'utf8'), markdown(all)));
+}
+
+/** Writes where the CPU time goes to docs/performance.md. The figures stay: under a profiler they would be others. */
+export function saveParts(outcomes: readonly Outcome[]): void {
+  writeFileSync(TEXT_FILE, withParts(readFileSync(TEXT_FILE, 'utf8'), partsMarkdown(outcomes)));
 }
 
 function rounded(_: string, value: unknown): unknown {

@@ -1,5 +1,7 @@
 import { cpuOf } from './cpu.ts';
 import type { Measured } from './generator-protocol.ts';
+import type { Parts } from './profile-parts.ts';
+import type { Profiles } from './profiles.ts';
 import { median, quantile } from './quantile.ts';
 
 /** CPU milliseconds for each thousand calls; undefined where they aren't known. */
@@ -17,6 +19,8 @@ export interface Round {
   readonly p95: number;
   readonly p99: number;
   readonly cpu: Cpu;
+  /** Microseconds of the service's CPU a call, by part of the program; absent unless it was profiled. */
+  readonly parts?: Parts | undefined;
 }
 
 /** One of those compared: its medians over all rounds. */
@@ -31,22 +35,30 @@ export interface Side extends Round {
 export interface Workers {
   readonly service?: readonly number[];
   readonly postgres?: number | undefined;
+  /** With which the one process of the service is profiled. */
+  readonly profiles?: Profiles | undefined;
 }
 
 /** Makes the load and counts what it cost. Throws an Error unless every call was answered with a message. */
-export async function roundOf(load: () => Promise<Measured>, { service = [], postgres }: Workers): Promise<Round> {
+export async function roundOf(
+  load: () => Promise<Measured>,
+  { service = [], postgres, profiles }: Workers,
+): Promise<Round> {
   const used = () => ({
     service: service.length ? cpuOf(...service) : undefined,
     postgres: postgres && cpuOf(postgres),
   });
   const before = used();
-  const { latencies, refusedAfter, elapsedMs, cpuMs } = await load();
+  const [pid] = service;
+  const [measured, shares] = profiles && pid ? await profiles.during(pid, load) : [await load(), undefined];
   const after = used();
+  const { latencies, refusedAfter, elapsedMs, cpuMs } = measured;
   if (refusedAfter.length)
     throw new Error(`${refusedAfter.length} of ${latencies.length + refusedAfter.length} calls were refused`);
   const calls = latencies.length;
   const each = (from: number | undefined, to: number | undefined) =>
     from === undefined || to === undefined ? undefined : ((to - from) / calls) * 1000;
+  const ofService = each(before.service, after.service);
   return {
     calls,
     perSecond: (calls / elapsedMs) * 1000,
@@ -54,11 +66,26 @@ export async function roundOf(load: () => Promise<Measured>, { service = [], pos
     p95: quantile(latencies, 0.95),
     p99: quantile(latencies, 0.99),
     cpu: {
-      service: each(before.service, after.service),
+      service: ofService,
       postgres: each(before.postgres, after.postgres),
       generator: Number.isNaN(cpuMs) ? undefined : each(0, cpuMs),
     },
+    parts: shares && ofService !== undefined ? scaled(shares, ofService) : undefined,
   };
+}
+
+/** Milliseconds for a thousand calls are microseconds for one. */
+function scaled(shares: Parts, microseconds: number): Parts {
+  return Object.fromEntries(Object.entries(shares).map(([name, share]) => [name, share * microseconds]));
+}
+
+/** The mean of each part. */
+function meanParts(rounds: readonly Round[]): Parts | undefined {
+  const all = rounds.map(({ parts }) => parts).filter((parts) => parts !== undefined);
+  if (all.length === 0) return undefined;
+  const names = new Set(all.flatMap((parts) => Object.keys(parts)));
+  const mean = (name: string) => all.reduce((sum, parts) => sum + (parts[name] ?? 0), 0) / all.length;
+  return Object.fromEntries([...names].map((name) => [name, mean(name)]));
 }
 
 /** The medians of some rounds; `calls` are all of them. */
@@ -82,5 +109,6 @@ export function sideOf(name: string, inFlight: number, rounds: readonly Round[])
       generator: known(({ generator }) => generator),
     },
     rounds: rounds.map(({ perSecond }) => perSecond),
+    parts: meanParts(rounds),
   };
 }

@@ -8,6 +8,7 @@ import { createKeyFile, openSigningKeys } from '../src/auth/signing-keys.ts';
 import { type BenchDatabase, createDatabase } from './bench-database.ts';
 import { type Instance, startInstance } from './instance.ts';
 import { type Load, startLoad } from './load.ts';
+import { createProfiles, type Profiled, type Profiles } from './profiles.ts';
 import { type Program, startProgram } from './program.ts';
 
 const JWT = { issuer: 'amrutam', audience: 'amrutam' };
@@ -30,6 +31,8 @@ export interface Stage {
   readonly tokens: AccessTokens;
   /** Id of the process that is PostgreSQL; undefined when it was not started here. */
   readonly postgres: number | undefined;
+  /** Of the servers; undefined when none are wanted. */
+  readonly profiles: Profiles | undefined;
   say(line: string): void;
   database(): Promise<BenchDatabase>;
   /** Starts the service on `url`. */
@@ -51,13 +54,15 @@ export interface OpenStage {
 /** See `openStage`. */
 export interface StageOptions {
   readonly short: boolean;
+  /** Whether CPU profiles are wanted. */
+  readonly profile: boolean;
   /** Of a server whose user may create databases and extensions; absent: one is started. */
   readonly databaseUrl: string | undefined;
   readonly say: (line: string) => void;
 }
 
 /** Starts the load generator, and PostgreSQL where none is given. */
-export async function openStage({ short, databaseUrl, say }: StageOptions): Promise<OpenStage> {
+export async function openStage({ short, profile, databaseUrl, say }: StageOptions): Promise<OpenStage> {
   const folder = await mkdtemp(join(tmpdir(), 'amrutam-bench-'));
   const own = databaseUrl ? undefined : await startPostgres(folder, SETTINGS);
   const adminUrl = databaseUrl ?? (own as Postgres).url();
@@ -66,17 +71,24 @@ export async function openStage({ short, databaseUrl, say }: StageOptions): Prom
   const keys = await openSigningKeys({ file: keysFile, onError: () => {} });
   const load = startLoad();
   const { opened, clear } = openings();
+  const profiles = profile ? createProfiles(folder) : undefined;
   const stage: Stage = {
     short,
     folder,
     load,
     tokens: createAccessTokens({ ...JWT, keys, now: () => new Date() }),
     postgres: own && postmasterIn(folder),
+    profiles,
     say,
     database: async () => opened(await createDatabase(adminUrl), 'close'),
-    serve: async (url, env = {}) =>
-      opened(await startInstance({ DATABASE_URL: url, JWT_KEYS_FILE: keysFile, ...env }, folder), 'stop'),
-    program: async (file, args) => opened(await startProgram(file, args), 'stop'),
+    serve: async (url, env = {}) => {
+      const all = { DATABASE_URL: url, JWT_KEYS_FILE: keysFile, ...env };
+      return opened(
+        await profilable(profiles, (how) => startInstance({ ...all, ...how?.env }, folder, how?.flags)),
+        'stop',
+      );
+    },
+    program: async (file, args) => opened(await profilable(profiles, (how) => startProgram(file, args, how)), 'stop'),
   };
   const close = async () => {
     await clear();
@@ -86,6 +98,17 @@ export async function openStage({ short, databaseUrl, say }: StageOptions): Prom
     await rm(folder, { recursive: true, force: true });
   };
   return { stage, adminUrl, clear, close };
+}
+
+/** Starts a server so that it can be profiled, where that is wanted. */
+async function profilable<T extends { readonly pid: number }>(
+  profiles: Profiles | undefined,
+  start: (how?: Profiled) => Promise<T>,
+): Promise<T> {
+  const how = profiles?.prepare();
+  const server = await start(how);
+  how?.started(server.pid);
+  return server;
 }
 
 function postmasterIn(folder: string): number {

@@ -1,6 +1,7 @@
 import { aligned } from '../faults/table.ts';
 import { type Aim, type Figure, isMet } from './comparison.ts';
 import type { Outcome } from './outcome.ts';
+import type { Parts } from './profile-parts.ts';
 
 /** What every figure is and should be, a line each. */
 export function figuresTable(outcomes: readonly Outcome[]): string {
@@ -63,6 +64,38 @@ export function sideRows(outcomes: readonly Outcome[]): string[][] {
       ...[side.cpu.service, side.cpu.postgres, side.cpu.generator].map((ms) => (ms === undefined ? '' : whole(ms))),
     ]),
   );
+}
+
+/**
+ * Where the CPU time of the sides of an outcome goes that were profiled: a row a part, microseconds a call, the first side's most
+ * first. Undefined when none was.
+ */
+export function partRows({ report }: Outcome): string[][] | undefined {
+  const sides = (report?.sides ?? []).flatMap(({ name, parts }) => (parts ? [{ name, parts }] : []));
+  const [first] = sides;
+  if (!first) return undefined;
+  const names = [...new Set(sides.flatMap(({ parts }) => Object.keys(parts)))];
+  names.sort((a, b) => (first.parts[b] ?? 0) - (first.parts[a] ?? 0));
+  const sum = (parts: Parts) => Object.values(parts).reduce((total, part) => total + part, 0);
+  return [
+    ['microseconds of CPU a call', ...sides.map(({ name }) => name)],
+    ...names.map((name) => [name, ...sides.map(({ parts }) => microseconds(parts[name]))]),
+    ['all', ...sides.map(({ parts }) => microseconds(sum(parts)))],
+  ];
+}
+
+function microseconds(value = 0): string {
+  return value < 0.05 ? '' : value.toFixed(1);
+}
+
+/** Tables of `partRows`, each under the comparison's name. */
+export function partsTables(outcomes: readonly Outcome[]): string {
+  return outcomes
+    .flatMap((outcome) => {
+      const rows = partRows(outcome);
+      return rows ? [`${outcome.name}\n${aligned(rows)}`] : [];
+    })
+    .join('\n\n');
 }
 
 /** With its unit; as many digits as mean something. */

@@ -20,8 +20,9 @@ export const bookingVsBare: Comparison = {
     const recorded = await bookings.make(1, (first) => recordBooking(database.url, first));
     const service = await stage.serve(database.url);
     const bare = await startBareServer(stage, recorded, { url: database.url, doctors });
+    const { postgres, profiles } = stage;
     const round = ({ grpcPort, pid }: { grpcPort: number; pid: number }) =>
-      roundOf(() => bookings.overGrpc([grpcPort], count, IN_FLIGHT), { service: [pid], postgres: stage.postgres });
+      roundOf(() => bookings.overGrpc([grpcPort], count, IN_FLIGHT), { service: [pid], postgres, profiles });
 
     stage.say(`warming up: ${warmUp} bookings each`);
     for (const { grpcPort } of [service, bare]) await bookings.overGrpc([grpcPort], warmUp, IN_FLIGHT);

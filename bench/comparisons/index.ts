@@ -9,6 +9,7 @@ import { publishYear } from './publish-year.ts';
 import { searchDoctors } from './search-doctors.ts';
 import { startAndMemory } from './start-and-memory.ts';
 import { twoInstances } from './two-instances.ts';
+import { twoProcesses } from './two-processes.ts';
 
 /** All of them, in the order in which they run. */
 export const comparisons: readonly Comparison[] = [
@@ -21,5 +22,6 @@ export const comparisons: readonly Comparison[] = [
   startAndMemory,
   publishYear,
   twoInstances,
+  twoProcesses,
   generatorCeiling,
 ];
