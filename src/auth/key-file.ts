@@ -22,10 +22,7 @@ export interface KeyFile {
  * once one wins: when this resolves, the file is there and whole. Its folder must exist.
  */
 export async function createKeyFile(path: string): Promise<void> {
-  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
-  const jwk = await exportJWK(privateKey);
-  const kid = await calculateJwkThumbprint(jwk);
-  const set = { keys: [{ kid, alg: 'ES256', use: 'sig', ...jwk }] };
+  const set = { keys: [await newKey()] };
   const draft = `${path}.${randomUUID()}`;
   try {
     await writeFile(draft, `${JSON.stringify(set, null, 2)}\n`, { mode: 0o600, flag: 'wx', flush: true });
@@ -35,6 +32,13 @@ export async function createKeyFile(path: string): Promise<void> {
   } finally {
     await rm(draft, { force: true });
   }
+}
+
+/** A new private key as the file has it, named by its thumbprint. */
+export async function newKey(): Promise<JWK> {
+  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+  const jwk = await exportJWK(privateKey);
+  return { kid: await calculateJwkThumbprint(jwk), alg: 'ES256', use: 'sig', ...jwk };
 }
 
 /** Reads the file in one piece. Throws an Error naming JWT_KEYS_FILE. */

@@ -13,7 +13,7 @@ await command(async () => {
     )
   )
     throw new Error(
-      `${file} exists already: nothing was changed. To rotate, make another file and put its key in front of the old one.`,
+      `${file} exists already: nothing was changed. To put a new key into it: npm run rotate-keys -- ${file}`,
     );
   await createKeyFile(file);
   return `A new signing key is in ${file}. Give every instance the same file: JWT_KEYS_FILE=${file}`;
