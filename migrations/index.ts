@@ -5,6 +5,7 @@ import { Audit } from './0004-audit.ts';
 import { SignInPlaces } from './0005-sign-in-places.ts';
 import { BookingInPlace } from './0006-booking-in-place.ts';
 import { ListingChanges } from './0007-listing-changes.ts';
+import { GraphileWorker20 } from './0008-graphile-worker-20.ts';
 
 /** Every migration in order. They only go forward; a name that was released never changes. */
 export const migrations = [
@@ -15,4 +16,5 @@ export const migrations = [
   { name: '0005-sign-in-places', class: SignInPlaces },
   { name: '0006-booking-in-place', class: BookingInPlace },
   { name: '0007-listing-changes', class: ListingChanges },
+  { name: '0008-graphile-worker-20', class: GraphileWorker20 },
 ];

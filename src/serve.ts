@@ -3,7 +3,6 @@ import { createPasswordHasher } from './auth/password.ts';
 import { type Config, ConfigError } from './config.ts';
 import type { Database } from './database.ts';
 import { type Readiness, watchedReadiness } from './db/readiness.ts';
-import { keepUpHourly } from './db/upkeep.ts';
 import { openKeys } from './keys.ts';
 import type { Logger } from './log.ts';
 import { countedByRedis, createRateCounter, type SharedCounter } from './rate-counter.ts';
@@ -54,10 +53,9 @@ export async function serve(
   const server = build({ ...config, orm: database.orm, keys, passwords, log, jwt, ready, tls, takeTurn, shelf });
   const ports = await listen(server, config);
   const unwatch = watchHealth(server, ready, log);
-  const endUpkeep = keepUpHourly(database.orm, (err) => log.error({ err }, 'the upkeep of the database failed'));
   const drain = async () => {
     stopping = true;
-    for (const end of [unwatch, endUpkeep]) end();
+    unwatch();
     server.setServing(false);
     if (config.drainDelayMs > 0) await retire(server, config.drainDelayMs);
     await Promise.all([server.grpc.close(GRACE_MS), server.http.close(GRACE_MS)]);

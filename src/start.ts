@@ -1,5 +1,6 @@
 import { banner } from './banner.ts';
 import { type Config, readConfig } from './config.ts';
+import { runJobs } from './jobs/run-jobs.ts';
 import { createLog, logWhatLibrariesPrint } from './log.ts';
 import { prepare } from './prepare.ts';
 import { startProcesses } from './processes.ts';
@@ -17,8 +18,9 @@ async function main(config: Config): Promise<void> {
       : await startProcesses({ ...config, databaseUrl: database.url }, log);
   log.info({ ...ports, host: config.host, instance: config.instance, processes: config.processes }, 'serving');
   if (database.embedded) process.stdout.write(banner(config, ports));
+  const stopJobs = runJobs({ ...database, instance: config.instance, log });
   stopWhenAsked(log, database, async () => {
-    await drain();
+    await Promise.all([drain(), stopJobs()]);
     await database.close();
   });
 }

@@ -133,6 +133,11 @@ test('both answer on both ports, in turn, and each has a name in the audit trail
     await names(`SELECT DISTINCT application_name AS name FROM pg_stat_activity
       WHERE datname = current_database() AND application_name LIKE 'amrutam twin-%' ORDER BY 1`),
   ).toEqual(TWINS.map((name) => `amrutam ${name}`));
+  // Background jobs belong to the whole, not to each.
+  expect(
+    await names(`SELECT DISTINCT application_name AS name FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name LIKE 'amrutam jobs %'`),
+  ).toEqual(['amrutam jobs twin']);
   service.kill('SIGTERM');
   expect((await service.ended).code).toBe(0);
   expect([...pidsOf(service).values()].filter(lives)).toEqual([]);

@@ -41,6 +41,13 @@ test('three start at once: one migrates, the others find it done', async () => {
   expect(await missing()).toEqual([]);
 });
 
+test('graphile-worker’s own tables are at the revision that one of the migrations is named after', async () => {
+  const { rows } = await client.query('SELECT max(id) AS revision FROM graphile_worker.migrations');
+  expect(NAMES.findLast((name) => name.includes('graphile-worker'))).toMatch(
+    new RegExp(`-graphile-worker-${rows[0].revision}$`),
+  );
+});
+
 test('again, nothing happens', async () => {
   expect(await migrate(database.url)).toEqual([]);
 });

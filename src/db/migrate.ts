@@ -4,6 +4,7 @@ import { migrations } from '../../migrations/index.ts';
 import { createOrm, patientOptions } from './orm.ts';
 import { sql } from './sql.ts';
 import { row, rows } from './statement.ts';
+import { migrateWorkerSchema } from './worker-schema.ts';
 
 /** Any number that only migrations use. */
 const LOCK = 4_270_001;
@@ -11,9 +12,9 @@ const LOCK = 4_270_001;
 const MONTHS_AHEAD = 24;
 
 /**
- * Brings the schema up to what this build knows, and the audit log's partitions up to 24 months ahead. Safe when several
- * start at once: MikroORM's migrator takes no lock, so an advisory one is held on a connection of its own meanwhile.
- * Answers the names of the migrations that ran.
+ * Brings the schema up to what this build knows, graphile-worker's with it, and the audit log's partitions up to 24 months ahead.
+ * Safe when several start at once: neither migrator takes a lock, so an advisory one is held on a connection of its own
+ * meanwhile. Answers the names of the migrations that ran.
  */
 export async function migrate(url: string): Promise<string[]> {
   const orm = createOrm({ url, pool: 1, poolWaitMs: 10_000, applicationName: 'amrutam migrate', patient: true }, []);
@@ -22,6 +23,8 @@ export async function migrate(url: string): Promise<string[]> {
   try {
     await holder.connect();
     await holder.query('SELECT pg_advisory_lock($1)', [LOCK]);
+    // First, so that the migration named after its revision says that it is there.
+    await migrateWorkerSchema(url);
     const ran = await orm.migrator.up();
     await holder.query('SELECT ensure_audit_partitions($1)', [MONTHS_AHEAD]);
     return ran.map(({ name }) => name);

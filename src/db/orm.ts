@@ -73,7 +73,8 @@ export async function databaseThere(orm: MikroORM): Promise<void> {
   await presences.get(orm)?.check();
 }
 
-function poolOptions({ url, pool, poolWaitMs, applicationName, patient }: DatabaseOptions): PoolOptions {
+/** What connections to it are made with. */
+export function poolOptions({ url, pool, poolWaitMs, applicationName, patient }: DatabaseOptions): PoolOptions {
   return {
     connectionString: url,
     max: pool,

@@ -57,7 +57,7 @@ export function createPool(
 /** Milliseconds that a free connection has to answer when it is doubtful whether there is a database. */
 const ANSWER_MS = 1_000;
 /** SQLSTATE of a write on what is, or has become, a standby. */
-const READ_ONLY = '25006';
+export const READ_ONLY = '25006';
 
 async function connect(pool: pg.Pool, presence: Presence): Promise<PostgresPoolClient> {
   const { signal } = patience();
