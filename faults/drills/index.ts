@@ -17,6 +17,7 @@ import { hostileTransport } from './hostile-transport.ts';
 import { hotSlot } from './hot-slot.ts';
 import { hundredThousandResets } from './hundred-thousand-resets.ts';
 import { keyRotation } from './key-rotation.ts';
+import { killedAtAJob } from './killed-at-a-job.ts';
 import { killedInstances } from './killed-instances.ts';
 import { lateDuplicateCancel } from './late-duplicate-cancel.ts';
 import { linearizable } from './linearizable.ts';
@@ -59,6 +60,7 @@ export const drills: readonly Drill[] = [
   commitCut,
   connectionsTerminated,
   killedInstances,
+  killedAtAJob,
   silentDatabase,
   slowDatabase,
   rollingRestart,

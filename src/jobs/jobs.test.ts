@@ -1,16 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { MikroORM } from '@mikro-orm/postgresql';
+import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import pg from 'pg';
 import { query } from '../../test/support/calls.ts';
 import { person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import { createOrm } from '../db/orm.ts';
 import { sql } from '../db/sql.ts';
-import { forkFor } from '../db/statement.ts';
+import { forkFor, rows } from '../db/statement.ts';
 import { freeAbandoned } from './free-abandoned.ts';
 import { jobFigures } from './job-figures.ts';
 import { JOBS } from './jobs.ts';
+import { takeLease } from './lease.ts';
 import { perform } from './perform.ts';
 
 const LEASE_MS = 30_000;
@@ -105,6 +106,22 @@ test('a run that would be the second at once ends before it has done anything', 
   expect(await done('purge-answers')).toBe(1);
 });
 
+test('a run whose lease was taken over can do nothing more', async () => {
+  const { signal } = new AbortController();
+  const options = { orm: server.orm, job: 'purge-answers', leaseMs: LEASE_MS, signal };
+  const lease = await takeLease({ ...options, holder: 'first' });
+  await oldAnswers(1);
+  await query(server, sql`UPDATE job SET seen_at = now() - interval '31 seconds' WHERE name = 'purge-answers'`);
+  const second = await takeLease({ ...options, holder: 'second' });
+  const purgeAll = (em: EntityManager) => rows(em, sql`DELETE FROM idempotency`);
+  await expect(lease.step(purgeAll)).rejects.toThrow('another run has taken over purge-answers');
+  for (const end of [lease.succeeded(), lease.failed(new Error('late')), lease.dropped()]) await end;
+  expect(await count('idempotency')).toBeGreaterThan(0);
+  await second.step(purgeAll);
+  expect(await count('idempotency')).toBe(0);
+  await second.succeeded();
+});
+
 test('figures say for how long a job is due and not done, how often it failed, and when it was done', async () => {
   const figures = async () => {
     const all = await jobFigures(forkFor(server.orm));
@@ -157,7 +174,7 @@ describe('under a role that owns nothing', () => {
     await oldAnswers(1);
     for (const { name } of JOBS) await done(name, orm);
     expect(await isThere(month)).toBe(true);
-    expect(await count('idempotency')).toBe(1);
+    expect(await count('idempotency')).toBe(0);
   });
 
   test('jobs can be queued, seen, and given back', async () => {
