@@ -1,4 +1,4 @@
-import type { Shelf } from './availability/shared-listings.ts';
+import type { Shelf } from './availability/shelf.ts';
 import type { Redis } from './redis.ts';
 
 /** Milliseconds that a read waits for Redis, and that Redis is then left alone: a frozen one costs one call in many a little time. */

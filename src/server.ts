@@ -4,7 +4,9 @@ import { AdminService } from '../gen/amrutam/admin/v1/admin_pb.ts';
 import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';
 import { AvailabilityService } from '../gen/amrutam/availability/v1/availability_pb.ts';
 import { BookingService } from '../gen/amrutam/booking/v1/booking_pb.ts';
+import { createReportCache } from './admin/report-cache.ts';
 import { adminService } from './admin/service.ts';
+import { shareReports } from './admin/shared-reports.ts';
 import { recordEvent } from './audit/record-event.ts';
 import { createAccessTokens } from './auth/access-token.ts';
 import { createLiveSessions } from './auth/live-sessions.ts';
@@ -18,7 +20,8 @@ import { listingChanges, noteListingChanges } from './availability/listing-chang
 import { followListings } from './availability/listing-feed.ts';
 import { createListingHistory, type ListingHistory } from './availability/listing-history.ts';
 import { availabilityService } from './availability/service.ts';
-import { type Shelf, shareListings } from './availability/shared-listings.ts';
+import { shareListings } from './availability/shared-listings.ts';
+import type { Shelf } from './availability/shelf.ts';
 import { bookingService } from './booking/service.ts';
 import type { Readiness } from './db/readiness.ts';
 import { type AnswerCodec, createUnitsOfWork, type UnitsOfWork } from './db/unit-of-work.ts';
@@ -94,6 +97,7 @@ export function build(deps: ServerDeps): Server {
   const shared = deps.shelf && shareListings(deps.shelf, history, feed);
   const now = () => new Date(Date.now() + (deps.shiftMs?.() ?? 0));
   const listings = createListingCache({ history, feed, shared, now });
+  const reports = createReportCache({ shared: deps.shelf && shareReports(deps.shelf, feed) });
   const tokens = createAccessTokens({ ...deps.jwt, keys, now: () => new Date() });
   const sessions = createLiveSessions(units);
   const status = health(SERVICES);
@@ -103,7 +107,7 @@ export function build(deps: ServerDeps): Server {
       route(AuthService, authService({ units, passwords, tokens, sessions, enrol })),
       route(AvailabilityService, availabilityService({ units, listings })),
       route(BookingService, bookingService({ units })),
-      route(AdminService, adminService({ units })),
+      route(AdminService, adminService({ units, reports })),
       ...open,
     ],
     interceptors: [

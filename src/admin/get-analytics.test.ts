@@ -327,7 +327,7 @@ describe('where buckets begin', () => {
       await slot(ann, new Date(startAt), { minutes, state: 'OPEN' });
     const { buckets } = await report({
       from: new Date('2025-10-24T22:00Z'),
-      until: new Date('2025-10-27T23:00Z'),
+      until: new Date('2025-10-27T22:59Z'), // not what was asked before: that is kept
       timeZone: 'Europe/Berlin',
     });
     expect(buckets.map(({ publishedMinutes }) => publishedMinutes)).toEqual([5n, 15n, 40n]);

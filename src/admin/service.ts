@@ -1,6 +1,7 @@
+import { toBinary } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { RoleSchema } from '../../gen/amrutam/access/v1/access_pb.ts';
-import { type AdminService, BucketSchema } from '../../gen/amrutam/admin/v1/admin_pb.ts';
+import { type AdminService, BucketSchema, GetAnalyticsResponseSchema } from '../../gen/amrutam/admin/v1/admin_pb.ts';
 import { UserStateSchema } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { DoctorStateSchema } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { type AuditCursor, listAuditEvents } from '../audit/list-audit-events.ts';
@@ -12,6 +13,7 @@ import type { UnitsOfWork } from '../db/unit-of-work.ts';
 import type { Work } from '../db/work.ts';
 import { fieldInvalid } from '../fault.ts';
 import { callerOf, callOf } from '../rpc/call.ts';
+import { encodedAnswer } from '../rpc/encoded-answer.ts';
 import { enumName } from '../rpc/enum-name.ts';
 import { instant } from '../rpc/instant.ts';
 import { decodePage, encodePage, pageSize } from '../rpc/page.ts';
@@ -21,11 +23,18 @@ import { reinstateUser, suspendUser } from './change-user-state.ts';
 import { getAnalytics } from './get-analytics.ts';
 import { listUsers, type UserCursor, type UserListing } from './list-users.ts';
 import { analyticsMessage, managedUserMessage } from './message.ts';
+import type { ReportCache } from './report-cache.ts';
 
 type DoctorChange = (work: Work, doctorId: string) => Promise<number>;
 
 /** The handlers of amrutam.admin.v1.AdminService. */
-export function adminService({ units }: { units: UnitsOfWork }): ServiceImpl<typeof AdminService> {
+export function adminService({
+  units,
+  reports,
+}: {
+  units: UnitsOfWork;
+  reports: ReportCache;
+}): ServiceImpl<typeof AdminService> {
   const changeDoctor = async (change: DoctorChange, doctorId: string, ctx: HandlerContext) => {
     const caller = callerOf(ctx);
     const upcoming = await units.write(callOf(ctx), (work) => change(work, doctorId));
@@ -41,7 +50,16 @@ export function adminService({ units }: { units: UnitsOfWork }): ServiceImpl<typ
         timeZone: checkTimeZone('time_zone', timeZone),
         doctorId,
       };
-      return analyticsMessage(await units.report(ctx.signal, (em) => getAnalytics(em, ask)));
+      const read = async (signal: AbortSignal) =>
+        toBinary(
+          GetAnalyticsResponseSchema,
+          analyticsMessage(await units.report(signal, (em) => getAnalytics(em, ask))),
+        );
+      return encodedAnswer(
+        ctx,
+        GetAnalyticsResponseSchema,
+        await reports.answer(JSON.stringify(ask), read, ctx.signal),
+      );
     },
     async listUsers({ role, state, doctorState, query, pageSize: size, pageToken }, ctx) {
       const listing: UserListing = {

@@ -70,3 +70,17 @@ test('what it knows from its first question on, another process’ answers are h
   await sleep(300);
   expect(feed.earliest()).toBeDefined();
 });
+
+test('what the database showed a while ago is the oldest moment known, while that is younger, and unknown while it can’t be asked', async () => {
+  const { feed } = follow();
+  expect(feed.shownBefore(0)).toBeUndefined();
+  await sleep(300);
+  const first = feed.shownBefore(10_000);
+  expect(first).toBeDefined();
+  await change(uuid());
+  await sleep(300);
+  expect(feed.shownBefore(10_000)).toEqual(first);
+  feed.stop();
+  await sleep(2_100);
+  expect(feed.shownBefore(0)).toBeUndefined();
+});

@@ -13,6 +13,11 @@ export interface ListingFeed {
   latest(): Snapshot | undefined;
   /** Everything changed after it is in the history. */
   earliest(): Snapshot | undefined;
+  /**
+   * What the database showed once, `ms` milliseconds ago or up to STEP_MS longer, or later where it wasn't asked so long ago. Undefined while
+   * it can't be asked.
+   */
+  shownBefore(ms: number): Snapshot | undefined;
   /** Tells one run of one database server from every other. Empty while it has not been asked. */
   server(): string;
   stop(): void;
@@ -79,6 +84,11 @@ export function followListings(orm: MikroORM, history: ListingHistory): ListingF
     asOf: () => last?.at ?? Number.NEGATIVE_INFINITY,
     latest: () => last?.snapshot,
     earliest: () => moments[0]?.snapshot,
+    shownBefore(ms) {
+      const now = performance.now();
+      if (!last || now - last.at > PATIENCE_MS) return undefined;
+      return (moments.findLast(({ at }) => now - at >= ms) ?? moments[0])?.snapshot;
+    },
     server: () => server,
     stop() {
       stopped = true;

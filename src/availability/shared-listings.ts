@@ -1,16 +1,8 @@
-import { createHash } from 'node:crypto';
 import { parseSnapshot, type Snapshot, seesAllOf } from '../db/snapshot.ts';
 import type { Listing } from './listing-cache.ts';
 import type { ListingFeed } from './listing-feed.ts';
 import type { ListingHistory, MadeOf } from './listing-history.ts';
-
-/** Where instances leave texts for each other. It may lose them, and be away. */
-export interface Shelf {
-  /** What lies under `key`; undefined when there is nothing, or when it takes too long. Never rejects. */
-  get(key: string): Promise<string | undefined>;
-  /** Puts `text` there for `ms` milliseconds. Doesn't wait, and may fail. */
-  put(key: string, text: string, ms: number): void;
-}
+import { digest, type Shelf, sealed, unsealed } from './shelf.ts';
 
 /** Listings that instances share. */
 export interface SharedListings {
@@ -58,23 +50,16 @@ export function shareListings(
         ...of,
         bytes: Buffer.from(bytes).toString('base64'),
       };
-      const text = JSON.stringify(written);
-      shelf.put(place(key), digest(key + text) + text, LIFE_MS);
+      shelf.put(place(key), sealed(key, written), LIFE_MS);
     },
   };
 }
 
-const DIGEST_LENGTH = 43;
-
-function digest(text: string): string {
-  return createHash('sha256').update(text).digest('base64url');
-}
-
 /** What `put` has written for `key`; undefined for anything else. */
 function read(key: string, text: string): { readonly shows: Snapshot; readonly listing: Listing } | undefined {
-  const body = text.slice(DIGEST_LENGTH);
-  if (digest(key + body) !== text.slice(0, DIGEST_LENGTH)) return undefined;
-  const { shows, until, doctors, also, bytes } = JSON.parse(body) as Written;
+  const written = unsealed<Written>(key, text);
+  if (!written) return undefined;
+  const { shows, until, doctors, also, bytes } = written;
   const snapshot = parseSnapshot(shows);
   if (!snapshot || !doctors.every((id) => UUID.test(id))) return undefined;
   const listing = {

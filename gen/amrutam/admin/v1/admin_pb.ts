@@ -958,7 +958,8 @@ export const AuditOutcomeSchema: GenEnum<AuditOutcome> = /*@__PURE__*/
  */
 export const AdminService: GenService<{
   /**
-   * Figures of what happened in [from, until), per bucket and in total.
+   * Figures of what happened in [from, until), per bucket and in total. The same question asked again, by whomever, may get the
+   * same figures for 20 seconds.
    * Refusals: FIELD_INVALID (also: more than 400 buckets), DOCTOR_NOT_FOUND.
    *
    * @generated from rpc amrutam.admin.v1.AdminService.GetAnalytics
