@@ -112,6 +112,14 @@ test('what became due while nobody was there is done once, whichever of two inst
   expect(await query(sql`SELECT FROM graphile_worker.jobs`)).toEqual([]);
 });
 
+test('what an instance with a clock ahead has written down keeps no job from being due', async () => {
+  await query(sql`INSERT INTO graphile_worker._private_known_crontabs (identifier, known_since, last_execution)
+    VALUES ('ahead', now(), now() + interval '1 year')`);
+  instance('one', [noted('ahead', 'one')]);
+  const ahead = sql`SELECT FROM graphile_worker._private_known_crontabs WHERE identifier = 'ahead' AND last_execution > now()`;
+  await until(async () => (await query(ahead)).length === 0);
+});
+
 test('of a crowd of jobs each is done once', async () => {
   const names = Array.from({ length: 60 }, (_, i) => `crowd-${i}`);
   for (const by of ['one', 'other'])

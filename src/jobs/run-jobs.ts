@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MikroORM } from '@mikro-orm/postgresql';
-import { type JobHelpers, Logger as LibraryLogger, parseCronItems, type Runner, run } from 'graphile-worker';
+import { type JobHelpers, Logger as LibraryLogger, parseCronItems, run } from 'graphile-worker';
 import { createPlainPool } from '../db/plain-pool.ts';
 import { WORKER_SCHEMA } from '../db/worker-schema.ts';
 import type { Logger } from '../log.ts';
+import { forgetFuture } from './forget-future.ts';
 import { freeAbandoned } from './free-abandoned.ts';
 import type { Job } from './job.ts';
 import { JOBS } from './jobs.ts';
+import { keepRunning } from './keep-running.ts';
 import { NotTheHolder } from './lease.ts';
 import { perform } from './perform.ts';
 import { createTrouble, type Trouble } from './trouble.ts';
@@ -29,7 +31,7 @@ export interface Pace {
   readonly pollMs: number;
   /** Without a sign of life of a run after which another may do its job. */
   readonly leaseMs: number;
-  /** Between two looks for such runs. */
+  /** Between two looks for such runs, and for what else is wrong in the queue. */
   readonly sweepMs: number;
 }
 
@@ -39,8 +41,6 @@ const CONNECTIONS = 2;
 const CONNECT_MS = 5_000;
 /** Milliseconds for giving back what is under way, when all stops. */
 const STOP_MS = 5_000;
-/** Milliseconds before the library is started again when it has ended, doubled each time. */
-const PAUSE_MS = { first: 1_000, longest: 30_000 };
 
 /** Why a run ends before its job is done. */
 class Stopping extends Error {}
@@ -84,7 +84,8 @@ export function runJobs({ orm, url, instance, log, jobs = JOBS, pace = PACE }: J
     });
   const over = keepRunning(start, signal, trouble);
   const sweep = async () => {
-    await freeAbandoned(orm, pace.leaseMs).then(trouble.seemsOver, ({ message }: Error) => trouble.happened(message));
+    const swept = Promise.all([freeAbandoned(orm, pace.leaseMs), forgetFuture(orm)]);
+    await swept.then(trouble.seemsOver, ({ message }: Error) => trouble.happened(message));
     if (!signal.aborted) timer = setTimeout(sweep, pace.sweepMs).unref();
   };
   let timer = setTimeout(sweep, pace.sweepMs).unref();
@@ -99,37 +100,6 @@ export function runJobs({ orm, url, instance, log, jobs = JOBS, pace = PACE }: J
 function cronItem({ name, schedule, overdueMs }: Job) {
   const options = { backfillPeriod: overdueMs, jobKey: name, queueName: name };
   return { task: name, match: schedule, identifier: name, options };
-}
-
-/** Runs the library until all stops, again when it gives up: so it does when it can't say that a job is done. */
-async function keepRunning(start: () => Promise<Runner>, signal: AbortSignal, trouble: Trouble): Promise<void> {
-  for (let pauseMs = PAUSE_MS.first; !signal.aborted; pauseMs = Math.min(2 * pauseMs, PAUSE_MS.longest)) {
-    try {
-      const runner = await start();
-      const startedAt = performance.now();
-      await ranUntil(signal, runner, trouble).finally(() => {
-        if (performance.now() - startedAt > PAUSE_MS.longest) pauseMs = PAUSE_MS.first;
-      });
-    } catch (error) {
-      trouble.happened((error as Error).message);
-    }
-    await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => {});
-  }
-}
-
-async function ranUntil(signal: AbortSignal, runner: Runner, trouble: Trouble): Promise<void> {
-  let stopped: Promise<void> | undefined;
-  const stop = () => {
-    stopped = runner.stop().catch(({ message }: Error) => trouble.happened(message));
-  };
-  signal.addEventListener('abort', stop, { once: true });
-  if (signal.aborted) stop();
-  try {
-    await runner.promise;
-  } finally {
-    signal.removeEventListener('abort', stop);
-    await stopped;
-  }
 }
 
 /** What the library tells. That a job has failed is logged where it fails. */

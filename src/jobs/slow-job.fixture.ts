@@ -4,7 +4,7 @@ import type { Job } from './job.ts';
 import type { Pace } from './run-jobs.ts';
 
 /** So quick that tests needn't wait long. */
-export const QUICK: Pace = { pollMs: 100, leaseMs: 1_000, sweepMs: 100 };
+export const QUICK: Pace = { pollMs: 100, leaseMs: 2_000, sweepMs: 100 };
 
 /** Takes the rows out of `todo` one by one, `ms` milliseconds each, and says in `did` who took which. */
 export const slowJob = (instance: string, ms: number): Job => ({
