@@ -8,20 +8,20 @@ const PATIENCE_MS = 5_000;
 
 /**
  * Gives jobs of runs that show no sign of life back to the queue: graphile-worker would wait four hours. Deletes those that were
- * given up because the next one of the same job came meanwhile.
+ * given up because the next one of the same job came meanwhile. Jobs that are not ours stay as they are.
  */
 export async function freeAbandoned(orm: MikroORM, leaseMs: number): Promise<void> {
   const em = () => forkFor(orm, AbortSignal.timeout(PATIENCE_MS));
   await rows(
     em(),
-    sql`SELECT graphile_worker.force_unlock_workers(array_agg(DISTINCT locked_by)) FROM graphile_worker.jobs
-        WHERE locked_at < now() - ${leaseMs} * interval '1 millisecond' AND NOT EXISTS (
-          SELECT FROM job WHERE name = task_identifier AND holder IS NOT NULL AND NOT ${isOver(leaseMs)})
+    sql`SELECT graphile_worker.force_unlock_workers(array_agg(DISTINCT locked_by))
+        FROM graphile_worker.jobs JOIN job ON name = task_identifier
+        WHERE locked_at < now() - ${leaseMs} * interval '1 millisecond' AND (holder IS NULL OR ${isOver(leaseMs)})
         HAVING count(*) > 0`,
   );
   await rows(
     em(),
-    sql`SELECT graphile_worker.complete_jobs(array_agg(id)) FROM graphile_worker.jobs
+    sql`SELECT graphile_worker.complete_jobs(array_agg(id)) FROM graphile_worker.jobs JOIN job ON name = task_identifier
         WHERE key IS NULL AND attempts >= max_attempts AND locked_at IS NULL HAVING count(*) > 0`,
   );
 }

@@ -11,7 +11,7 @@ import { forkFor, rows } from '../db/statement.ts';
 import { freeAbandoned } from './free-abandoned.ts';
 import { jobFigures } from './job-figures.ts';
 import { JOBS } from './jobs.ts';
-import { takeLease } from './lease.ts';
+import { registerJobs, takeLease } from './lease.ts';
 import { perform } from './perform.ts';
 
 const LEASE_MS = 30_000;
@@ -19,6 +19,10 @@ const LEASE_MS = 30_000;
 let server: TestServer;
 beforeAll(async () => {
   server = await startServer();
+  await registerJobs(
+    server.orm,
+    JOBS.map(({ name }) => name),
+  );
 });
 afterAll(() => server.stop());
 

@@ -33,10 +33,17 @@ export const STEP_MS = 15_000;
 /** Milliseconds for a statement about the lease itself. */
 const SHORT_MS = 5_000;
 
-/** Takes the lease. Throws NotTheHolder while another run has it. */
+/** Makes jobs known, which must be done before any lease on them can be taken. */
+export async function registerJobs(orm: MikroORM, names: readonly string[]): Promise<void> {
+  await rows(
+    forkFor(orm, AbortSignal.timeout(SHORT_MS)),
+    sql`INSERT INTO job (name, seen_at, failures) SELECT name, now(), 0 FROM unnest(${names}::text[]) AS name ON CONFLICT DO NOTHING`,
+  );
+}
+
+/** Takes the lease on a job that is known. Throws NotTheHolder while another run has it. */
 export async function takeLease({ orm, job, holder, leaseMs, signal }: LeaseOptions): Promise<Lease> {
   const em = () => forkFor(orm, AbortSignal.timeout(SHORT_MS));
-  await rows(em(), sql`INSERT INTO job (name, seen_at, failures) VALUES (${job}, now(), 0) ON CONFLICT DO NOTHING`);
   // A row that is locked is that of a run in the middle of a step.
   const taken = await row(
     em(),

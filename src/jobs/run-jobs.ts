@@ -10,7 +10,7 @@ import { freeAbandoned } from './free-abandoned.ts';
 import type { Job } from './job.ts';
 import { JOBS } from './jobs.ts';
 import { keepRunning } from './keep-running.ts';
-import { NotTheHolder } from './lease.ts';
+import { NotTheHolder, registerJobs } from './lease.ts';
 import { perform } from './perform.ts';
 import { createTrouble, type Trouble } from './trouble.ts';
 
@@ -52,7 +52,7 @@ class Stopping extends Error {}
 export function runJobs({ orm, url, instance, log, jobs = JOBS, pace = PACE }: JobsOptions): () => Promise<void> {
   const stopping = new AbortController();
   const { signal } = stopping;
-  const trouble = createTrouble(log);
+  const trouble = createTrouble(log, signal);
   const applicationName = `amrutam jobs ${instance}`;
   const pool = createPlainPool({ url, pool: CONNECTIONS, poolWaitMs: CONNECT_MS, applicationName }, trouble.happened);
   const perRun = { orm, leaseMs: pace.leaseMs, signal };
@@ -68,8 +68,12 @@ export function runJobs({ orm, url, instance, log, jobs = JOBS, pace = PACE }: J
       throw err;
     }
   };
-  const start = () =>
-    run({
+  const start = async () => {
+    await registerJobs(
+      orm,
+      jobs.map(({ name }) => name),
+    );
+    return run({
       pgPool: pool,
       schema: WORKER_SCHEMA,
       taskList: Object.fromEntries(jobs.map((job) => [job.name, task(job)])),
@@ -82,6 +86,7 @@ export function runJobs({ orm, url, instance, log, jobs = JOBS, pace = PACE }: J
       // Without, the promise of "done" is nobody's, and its failure ends the process.
       preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     });
+  };
   const over = keepRunning(start, signal, trouble);
   const sweep = async () => {
     const swept = Promise.all([freeAbandoned(orm, pace.leaseMs), forgetFuture(orm)]);

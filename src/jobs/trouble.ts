@@ -10,10 +10,12 @@ export interface Trouble {
 /** Milliseconds without any after which it is over. */
 const CALM_MS = 30_000;
 
-export function createTrouble(log: Pick<Logger, 'warn' | 'info'>): Trouble {
+/** Nothing counts any more when `stopping` has aborted: connections end then. */
+export function createTrouble(log: Pick<Logger, 'warn' | 'info'>, stopping: AbortSignal): Trouble {
   let lastAt: number | undefined;
   return {
     happened(problem) {
+      if (stopping.aborted) return;
       if (lastAt === undefined) log.warn({ problem }, 'background jobs are in trouble');
       lastAt = performance.now();
     },
