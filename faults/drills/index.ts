@@ -9,6 +9,7 @@ import { crowdOnOneSlot } from './crowd-on-one-slot.ts';
 import { databaseAway } from './database-away.ts';
 import { deadlineOnSlowDatabase } from './deadline-on-slow-database.ts';
 import { diskFull } from './disk-full.ts';
+import { etcdLost } from './etcd-lost.ts';
 import { failover } from './failover.ts';
 import { forgedTokens } from './forged-tokens.ts';
 import { frozenInstance } from './frozen-instance.ts';
@@ -20,6 +21,9 @@ import { keyRotation } from './key-rotation.ts';
 import { killedAtAJob } from './killed-at-a-job.ts';
 import { killedInstances } from './killed-instances.ts';
 import { lateDuplicateCancel } from './late-duplicate-cancel.ts';
+import { leaderFrozen } from './leader-frozen.ts';
+import { leaderKilled } from './leader-killed.ts';
+import { leaderSwitched } from './leader-switched.ts';
 import { linearizable } from './linearizable.ts';
 import { migrationUnderLoad } from './migration-under-load.ts';
 import { model } from './model.ts';
@@ -44,6 +48,10 @@ export const drills: readonly Drill[] = [
   linearizable,
   postgresRestart,
   failover,
+  leaderKilled,
+  leaderSwitched,
+  leaderFrozen,
+  etcdLost,
   readOnlyLeader,
   diskFull,
   migrationUnderLoad,
