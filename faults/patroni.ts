@@ -19,7 +19,7 @@ export interface Patroni extends Pick<Postgres, 'url' | 'port' | 'query'> {
   ledByAnother(old: PatroniNode, withinMs: number): Promise<number>;
   /** Has the leader hand over to whom it replicates synchronously. */
   switchOver(): Promise<void>;
-  /** Resolves with the milliseconds until one leads and both others stream from it, one chosen as synchronous. */
+  /** Resolves with the milliseconds until one leads and both others stream from it, one chosen to be synchronous. */
   whole(withinMs: number): Promise<number>;
   /** What the balancer has written. */
   balancerOutput(): string;
@@ -60,10 +60,12 @@ export async function startPatroni(root: string): Promise<Patroni> {
   };
   const isWhole = async () => {
     const from = await leader();
-    const [found] = await from.query(
-      "SELECT count(*)::int AS streaming, count(*) FILTER (WHERE current_setting('synchronous_standby_names') = quote_ident(application_name))::int AS chosen FROM pg_stat_replication WHERE state = 'streaming' AND application_name LIKE 'node-_'",
+    const answer = await fetch(`http://127.0.0.1:${from.ports.patroni}/config`);
+    const { synchronous_mode: synchronous } = (await answer.json()) as { synchronous_mode: boolean };
+    const standbys = await from.query(
+      "SELECT quote_ident(application_name) = current_setting('synchronous_standby_names') AS chosen FROM pg_stat_replication WHERE state = 'streaming' AND application_name LIKE 'node-_'",
     );
-    return found?.streaming === nodes.length - 1 && found.chosen === 1;
+    return standbys.length === nodes.length - 1 && (!synchronous || standbys.some(({ chosen }) => chosen));
   };
   const cluster: Patroni = {
     nodes,

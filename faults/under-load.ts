@@ -16,13 +16,15 @@ export interface Scene {
   replaced(index: number, service: Service): void;
 }
 
+type Environment = Readonly<Record<string, string>>;
+
 /** How many, and how they are set up. */
 export interface Load {
   readonly instances?: number;
   readonly patients?: number;
   /** Milliseconds between two bookings of a patient, who has 450 slots. */
   readonly pauseMs?: number;
-  readonly env?: (clinic: Clinic) => Readonly<Record<string, string>>;
+  readonly env?: (clinic: Clinic) => Environment | Promise<Environment>;
   /** Calls may end without a reason of ours: instances are killed. */
   readonly brutal?: boolean;
 }
@@ -43,7 +45,8 @@ export async function underLoad(
   let bookers: Bookers | undefined;
   let ended: Promise<unknown> | undefined;
   try {
-    const services = await Promise.all(Array.from({ length: instances }, () => clinic.start(env(clinic))));
+    const settings = await env(clinic);
+    const services = await Promise.all(Array.from({ length: instances }, () => clinic.start(settings)));
     const clients = services.flatMap(bothClients);
     bookers = await startBookers(clinic, { count: patients, clients, slotsEach: 450, pauseMs });
     const replaced = (index: number, service: Service) => {

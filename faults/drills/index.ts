@@ -31,6 +31,7 @@ import { neverEndingClients } from './never-ending-clients.ts';
 import { oneKeyFiftyTimes } from './one-key-fifty-times.ts';
 import { oppositeReschedules } from './opposite-reschedules.ts';
 import { overload } from './overload.ts';
+import { pooler } from './pooler.ts';
 import { postgresRestart } from './postgres-restart.ts';
 import { readOnlyLeader } from './read-only-leader.ts';
 import { redisAway } from './redis-away.ts';
@@ -52,6 +53,7 @@ export const drills: readonly Drill[] = [
   leaderSwitched,
   leaderFrozen,
   etcdLost,
+  pooler,
   readOnlyLeader,
   diskFull,
   migrationUnderLoad,

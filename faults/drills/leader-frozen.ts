@@ -7,6 +7,8 @@ const LED_MS = 60_000;
 const SERVED_MS = 15_000;
 /** For which the old leader's PostgreSQL is awake and its Patroni, which would stop it, is not. */
 const UNTOLD_MS = 4_000;
+/** For which its Patroni is awake and its etcd, from which it would hear what happened, is not. */
+const ALONE_MS = 4_000;
 
 export const leaderFrozen: Drill = {
   name: 'leader-frozen',
@@ -38,6 +40,8 @@ export const leaderFrozen: Drill = {
       old.thaw(({ command }) => /postgres/.test(command) && !/patroni /.test(command));
       await mustNotAcknowledge(old);
       stage.say('the old leader, awake and untold, acknowledged nothing');
+      old.thaw(({ command }) => !/^etcd /.test(command));
+      await sleep(ALONE_MS);
       old.thaw();
       const wholeMs = await patroni.whole(REJOIN_MS);
       return {

@@ -1,8 +1,9 @@
 import pg from 'pg';
+import type { BackendKey } from './cancel-statement.ts';
 import { isGone } from './database-error.ts';
 import { BEGIN, OpeningQuery } from './opening-query.ts';
 import { patience } from './patience.ts';
-import { createPreparedNames } from './prepared.ts';
+import type { PreparedNames } from './prepared.ts';
 
 /** What a pool is told of its connections. */
 export interface Watch {
@@ -12,8 +13,8 @@ export interface Watch {
   onLate(): void;
   /** The server said that it is going or read-only, or has gone. */
   onGone(error: unknown): void;
-  /** Has the statement of that backend cancelled; resolves when no cancel can come any more. */
-  cancel(pid: number): Promise<void>;
+  /** Has the statement cancelled that the connection with this key runs; resolves when no cancel can come any more. */
+  cancel(key: BackendKey): Promise<void>;
 }
 
 /** Milliseconds without an answer after which it is doubtful whether there is a database. */
@@ -30,8 +31,7 @@ const ABANDONED_MS = 3_000;
  *
  * They keep statements that are asked again prepared, and send BEGIN together with the statement after it.
  */
-export function clientWatchedBy(watch: Watch) {
-  const names = createPreparedNames();
+export function clientWatchedBy(watch: Watch, names: PreparedNames) {
   return class extends pg.Client {
     /** BEGIN was asked for, and goes with the next statement. */
     #opening = false;
@@ -68,7 +68,7 @@ export function clientWatchedBy(watch: Watch) {
       let cancelled: Promise<void> | undefined;
       const abandon = () => {
         timers.push(setTimeout(destroy, ABANDONED_MS));
-        cancelled = watch.cancel((this as unknown as { processID: number }).processID);
+        cancelled = watch.cancel(this as unknown as BackendKey);
       };
       signal?.addEventListener('abort', abandon, { once: true });
       const settled = () => {
