@@ -20,12 +20,6 @@ export const leaderFrozen: Drill = {
       to: 'synchronous_mode: false',
       means: 'the old leader acknowledges what no standby has',
     },
-    {
-      file: 'deploy/patroni/patroni.yml',
-      from: 'etcd:\n',
-      to: 'etcd3:\n',
-      means: "an old leader takes its lock back (Debian 12's Patroni; later ones hold)",
-    },
   ],
   run: (stage) =>
     atPatroni(stage, async ({ patroni, bookers }) => {

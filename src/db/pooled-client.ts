@@ -63,11 +63,13 @@ export function clientWatchedBy(watch: Watch, names: PreparedNames) {
     /** The same answer, in bounded time: when nobody waits for it any more, the server is told so. */
     #bound(answer: Promise<unknown>): Promise<unknown> {
       const { signal, statementMs = watch.statementMs } = patience();
-      const destroy = () => this.connection.stream.destroy(new Error(SILENT));
-      const timers = [setTimeout(() => watch.onLate(), LATE_MS), setTimeout(destroy, statementMs + MARGIN_MS)];
+      const destroy = (why = SILENT) => this.connection.stream.destroy(new Error(why));
+      const timers = [setTimeout(() => watch.onLate(), LATE_MS), setTimeout(() => destroy(), statementMs + MARGIN_MS)];
       let cancelled: Promise<void> | undefined;
       const abandon = () => {
-        timers.push(setTimeout(destroy, ABANDONED_MS));
+        // A pooler that keeps no statements is also one that a cancel may crash (PgBouncer before 1.21); hanging up ends the statement too.
+        if (!names.kept()) return destroy(ABANDONED);
+        timers.push(setTimeout(() => destroy(), ABANDONED_MS));
         cancelled = watch.cancel(this as unknown as BackendKey);
       };
       signal?.addEventListener('abort', abandon, { once: true });
@@ -101,8 +103,9 @@ export function clientWatchedBy(watch: Watch, names: PreparedNames) {
   };
 }
 
-/** What a statement fails with whose connection was destroyed: Connection terminated, to those who read errors. */
+/** What statements fail with whose connection was destroyed: Connection terminated, to those who read errors. */
 const SILENT = 'Connection terminated: the database has been silent for too long';
+const ABANDONED = 'Connection terminated: nobody waits for its answer any more';
 
 /** The answer to what was not sent. */
 const NOTHING = Promise.resolve({ command: '', rows: [], rowCount: null });

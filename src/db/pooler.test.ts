@@ -4,9 +4,15 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import pg from 'pg';
 import { startProxy, type TcpProxy } from '../../faults/proxy.ts';
 import { freshDatabase, type TestDatabase } from '../../test/support/database.ts';
-import { hasPgbouncer, setForPoolers, startPgbouncer, type TestPgbouncer } from '../../test/support/pgbouncer.ts';
+import {
+  hasPgbouncer,
+  keepsStatements,
+  setForPoolers,
+  startPgbouncer,
+  type TestPgbouncer,
+} from '../../test/support/pgbouncer.ts';
 import { migrate } from './migrate.ts';
-import { checkSettings, createOrm } from './orm.ts';
+import { checkSettings, createOrm, databaseThere } from './orm.ts';
 import { type Sql, sql } from './sql.ts';
 import { allowStatements, forkFor, row, rows } from './statement.ts';
 import { inTransaction, retrying, translated } from './transaction.ts';
@@ -34,6 +40,7 @@ const signal = AbortSignal.timeout(120_000);
     await pgbouncer.command('RECONNECT');
   });
   afterEach(async () => {
+    proxy.thaw();
     await Promise.all(clients.splice(0).map((client) => client.end()));
     await Promise.all(orms.splice(0).map((orm) => orm.close(true)));
   });
@@ -77,7 +84,7 @@ const signal = AbortSignal.timeout(120_000);
     await checkSettings(open());
   });
 
-  test('several instances find out at their start that nothing stays prepared, and no statement fails', async () => {
+  test('several instances find out at their start whether statements stay prepared, and none fails', async () => {
     const instances = [open(), open(), open()];
     for (const orm of instances) await checkSettings(orm);
     const one = (orm: MikroORM, i: number) =>
@@ -88,7 +95,8 @@ const signal = AbortSignal.timeout(120_000);
     const answers = await Promise.all(instances.flatMap((orm) => Array.from({ length: 60 }, (_, i) => one(orm, i))));
     expect(answers).toEqual(instances.flatMap(() => Array.from({ length: 60 }, (_, i) => [{ n: i }, { n: i + 1 }])));
     const names = await rows<{ name: string }>(forkFor(open()), sql`SELECT name FROM pg_prepared_statements`);
-    expect(names.filter(({ name }) => name !== 'begin')).toEqual([]);
+    const ofThePooler = names.filter(({ name }) => name.startsWith('PGBOUNCER_')).length;
+    expect([ofThePooler > 0, names.filter(({ name }) => name.startsWith('s'))]).toEqual([keepsStatements, []]);
   });
 
   test("a statement that one instance has left on a connection never runs for another's", async () => {
@@ -106,22 +114,27 @@ const signal = AbortSignal.timeout(120_000);
     await first.letGo();
   });
 
-  test('a statement whose caller has gone is cancelled, and nobody else’s', async () => {
+  test('a statement whose caller has gone ends, nobody else’s does, and PgBouncer lives', async () => {
     const orm = open();
-    const others = translated(signal, () => ask(orm, sql`SELECT pg_sleep(1.5) IS NOT NULL AS slept`));
-    const gone = new AbortController();
-    const startedAt = performance.now();
-    const slow = ask(orm, sql`SELECT pg_sleep(30)`, gone.signal).catch(() => performance.now() - startedAt);
-    await sleep(300);
-    gone.abort();
-    expect(await slow).toBeLessThan(1_500);
+    await checkSettings(orm);
+    const others = ask(orm, sql`SELECT pg_sleep(1.5) IS NOT NULL AS slept`);
+    const running = () =>
+      ask<{ n: number }>(
+        orm,
+        sql`SELECT count(*)::int AS n FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(30)%'`,
+      );
+    for (let times = 0; times < 5; times++) {
+      const gone = new AbortController();
+      const startedAt = performance.now();
+      const slow = ask(orm, sql`SELECT pg_sleep(30)`, gone.signal).catch(() => performance.now() - startedAt);
+      await sleep(100);
+      gone.abort();
+      expect(await slow).toBeLessThan(1_500);
+    }
     expect(await others).toEqual({ slept: true });
-    const running = await ask(
-      orm,
-      sql`SELECT count(*)::int AS n FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(30)'`,
-    );
-    expect(running).toEqual({ n: 0 });
-  });
+    while ((await running())?.n !== 0) await sleep(50); // the server looks once a second whether its client is there
+    expect((await pgbouncer.command('SHOW VERSION')).length).toBe(1);
+  }, 10_000);
 
   test('more time for one transaction’s statements is not left to the next on the same connection', async () => {
     const orm = open();
@@ -134,7 +147,7 @@ const signal = AbortSignal.timeout(120_000);
     expect(shown.map((one) => one?.ms)).toEqual(Array(SERVERS).fill('5s'));
   });
 
-  test('while the database behind it is away callers are told so at once, and served again when it is back', async () => {
+  test('while the database behind it is silent callers are told so at once, and served again afterwards', async () => {
     const orm = open();
     const call = async () => {
       const startedAt = performance.now();
@@ -145,20 +158,20 @@ const signal = AbortSignal.timeout(120_000);
       return { reason, ms: performance.now() - startedAt };
     };
     expect((await call()).reason).toBe('OK');
-    proxy.refuse();
-    proxy.cut();
+    proxy.freeze();
     await call(); // somebody has to find out
-    await sleep(3_000);
+    await expect(databaseThere(orm)).rejects.toThrow();
     for (let i = 0; i < 5; i++) {
+      await sleep(100);
       const { reason, ms } = await call();
       expect(reason).toBe('DATABASE_DOWN');
       expect(ms).toBeLessThan(500);
     }
-    proxy.accept();
+    proxy.thaw();
     const backAt = performance.now();
     while ((await call()).reason !== 'OK') await sleep(50);
-    expect(performance.now() - backAt).toBeLessThan(4_000);
-  }, 30_000);
+    expect(performance.now() - backAt).toBeLessThan(6_000);
+  }, 60_000);
 
   test('migrations refuse to go through it, and leave no lock behind', async () => {
     await expect(migrate(url)).rejects.toThrow('a pooler is in between');

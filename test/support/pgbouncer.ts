@@ -8,8 +8,11 @@ import pg from 'pg';
 import { accountIn } from '../../faults/server-account.ts';
 import { freePort } from './free-port.ts';
 
+const version = /PgBouncer (\d+)\.(\d+)/.exec(`${spawnSync('pgbouncer', ['--version']).stdout}`);
 /** Whether a pgbouncer can be started here. */
-export const hasPgbouncer = spawnSync('pgbouncer', ['--version']).status === 0;
+export const hasPgbouncer = version !== null;
+/** Whether statements stay prepared for its clients: from 1.21 on, when its configuration says so. */
+export const keepsStatements = Number(version?.[1]) > 1 || Number(version?.[2]) >= 21;
 if (!hasPgbouncer)
   process.stderr.write('NOT TESTED: what needs PgBouncer, because there is no pgbouncer on the PATH.\n');
 
@@ -46,7 +49,8 @@ export async function startPgbouncer(
   const file = join(folder, 'pgbouncer.ini');
   const users = join(folder, 'userlist.txt');
   await writeFile(users, `"${user}" "${password}"\n`);
-  const own = { listen_addr: '127.0.0.1', listen_port: port, auth_file: users, admin_users: user };
+  const kept: Readonly<Record<string, number>> = keepsStatements ? { max_prepared_statements: 400 } : {};
+  const own = { listen_addr: '127.0.0.1', listen_port: port, auth_file: users, admin_users: user, ...kept };
   const place = `* = host=${server.hostname} port=${server.port || 5432}`;
   await writeFile(file, withSettings(await readFile(CONFIG, 'utf8'), place, { ...own, ...settings }));
   const account = await accountIn(folder);
