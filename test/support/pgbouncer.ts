@@ -33,7 +33,8 @@ export interface TestPgbouncer {
   end(): Promise<void>;
 }
 
-const CONFIG = join(import.meta.dirname, '..', '..', 'deploy', 'pgbouncer', 'pgbouncer.ini');
+const ROOT = join(import.meta.dirname, '..', '..');
+const CONFIG = join(ROOT, 'deploy', 'pgbouncer', 'pgbouncer.ini');
 const START_MS = 10_000;
 
 /** Starts it on a free port before the server at `url`; `settings` take the place of those in the file. */
@@ -111,21 +112,13 @@ function withSettings(config: string, place: string, settings: Readonly<Record<s
   }, placed);
 }
 
-/** What instances behind a pooler want of the database, which they can't ask for themselves; docs/failover.md says it. */
-const WANTED = {
-  lock_timeout: 2_000,
-  statement_timeout: 5_000,
-  idle_in_transaction_session_timeout: 5_000,
-  client_connection_check_interval: 1_000,
-  'pg_trgm.word_similarity_threshold': 0.33,
-};
-
-/** Sets it in the database of `url`. */
+/** Sets in the database of `url` what docs/failover.md says that instances behind a pooler need there. */
 export async function setForPoolers(url: string): Promise<void> {
+  const page = await readFile(join(ROOT, 'docs', 'failover.md'), 'utf8');
+  const statements = page.match(/^ALTER DATABASE amrutam SET .*;$/gm) ?? [];
   const client = new pg.Client(url);
   await client.connect();
   const name = new URL(url).pathname.slice(1);
-  for (const [setting, value] of Object.entries(WANTED))
-    await client.query(`ALTER DATABASE ${name} SET ${setting} = ${value}`);
+  for (const statement of statements) await client.query(statement.replace(' amrutam ', ` ${name} `));
   await client.end();
 }
