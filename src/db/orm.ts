@@ -38,6 +38,7 @@ const TIMEOUTS = {
 const PATIENT = { lock_timeout: 0, statement_timeout: 0, idle_in_transaction_session_timeout: 0 };
 /** How alike a name must be to what was searched for, from 0 to 1: forgives one wrong letter in five. */
 const LIKENESS = { 'pg_trgm.word_similarity_threshold': 0.33 };
+const ZONE = 'UTC';
 
 /** How rows arrive: instants as Date (MikroORM's default leaves them text), bigint as number: all of ours are counts. */
 const types = new pg.TypeOverrides();
@@ -83,13 +84,13 @@ export function poolOptions({ url, pool, poolWaitMs, applicationName, patient }:
     application_name: applicationName,
     keepAlive: true,
     types,
-    options: startUpOptions({ timezone: 'UTC', ...LIKENESS, ...(patient ? PATIENT : TIMEOUTS) }),
+    options: startUpOptions({ TimeZone: ZONE, ...LIKENESS, ...(patient ? PATIENT : TIMEOUTS) }),
     statementMs: patient ? undefined : TIMEOUTS.statement_timeout,
   };
 }
 
 /** The settings that a migration's connections start with. */
-export const patientOptions = startUpOptions({ timezone: 'UTC', ...PATIENT });
+export const patientOptions = startUpOptions({ TimeZone: ZONE, ...PATIENT });
 
 function startUpOptions(settings: Readonly<Record<string, string | number>>): string {
   return Object.entries(settings)
@@ -102,14 +103,14 @@ function startUpOptions(settings: Readonly<Record<string, string | number>>): st
  * one stuck call holds others for ever. Where a pooler is, also finds out whether statements can be kept prepared.
  */
 export async function checkSettings(orm: MikroORM): Promise<void> {
-  const wanted = { ...TIMEOUTS, ...LIKENESS };
+  const wanted = { ...TIMEOUTS, ...LIKENESS, TimeZone: ZONE };
   const found = await rows<{ name: string; value: string | null; source: string | null }>(
     forkFor(orm),
     sql`SELECT name, coalesce(setting, current_setting(name, TRUE)) AS value, source
         FROM unnest(${Object.keys(wanted)}::text[]) AS wanted (name) LEFT JOIN pg_settings USING (name)`,
   );
   const changes = Object.entries(wanted)
-    .filter(([name, value]) => Number(found.find((one) => one.name === name)?.value) !== value)
+    .filter(([name, value]) => !isSame(value, found.find((one) => one.name === name)?.value))
     .map(([name, value]) => `ALTER ROLE … SET ${name} = ${value};`);
   if (changes.length) {
     throw new Error(
@@ -117,6 +118,10 @@ export async function checkSettings(orm: MikroORM): Promise<void> {
     );
   }
   if (found.some(({ name, source }) => name === 'statement_timeout' && source !== ASKED_FOR)) await findWhatIsKept(orm);
+}
+
+function isSame(wanted: string | number, shown: string | null | undefined): boolean {
+  return typeof wanted === 'number' ? Number(shown) === wanted : shown === wanted;
 }
 
 /** Where pg_settings says that a setting comes from that the connection asked for when it started. */
