@@ -1,3 +1,4 @@
+import { hasPgbouncer, setForPoolers, startPgbouncer, type TestPgbouncer } from '../test/support/pgbouncer.ts';
 import type { Bookers } from './bookers.ts';
 import type { Clinic } from './clinic.ts';
 import { notRun, type Report, type Stage } from './drill.ts';
@@ -13,18 +14,29 @@ export type PatroniScene = Scene & { readonly patroni: Patroni };
 
 /**
  * Runs `injure` while patients book at instances whose DATABASE_URL is the balancer before three nodes. Afterwards all nodes
- * must work together again and hold the same bookings, besides all that `underLoad` looks at.
+ * must work together again and hold the same bookings, besides all that `underLoad` looks at. `pooled` puts PgBouncer between
+ * instances and balancer.
  */
 export async function atPatroni(
   stage: Stage,
   injure: (scene: PatroniScene) => Promise<Partial<Report>>,
+  { pooled = false }: { readonly pooled?: boolean } = {},
 ): Promise<Report> {
-  const lacking = lackingForPatroni();
+  const lacking =
+    lackingForPatroni() ?? (pooled && !hasPgbouncer ? 'pgbouncer (apt-get install pgbouncer)' : undefined);
   if (lacking) return notRun(lacking);
+  let pgbouncer: TestPgbouncer | undefined;
   const patroni = await startPatroni(stage.root);
   stage.say(`three nodes work together, ${(await patroni.leader()).name} leads`);
+  const env = async ({ database, proxy }: Clinic): Promise<Readonly<Record<string, string>>> => {
+    if (!pooled) return {};
+    await setForPoolers(patroni.url(database));
+    const leader = Object.assign(new URL(patroni.url()), { port: `${proxy.port}` }).toString();
+    pgbouncer = await startPgbouncer(leader, {}, stage.root);
+    return { DATABASE_URL: pgbouncer.url(database) };
+  };
   try {
-    return await underLoad({ ...stage, postgres: patroni }, { pauseMs: 200 }, async (scene) => {
+    return await underLoad({ ...stage, postgres: patroni }, { pauseMs: 200, env }, async (scene) => {
       const told = await injure({ ...scene, patroni });
       await patroni.whole(REJOIN_MS);
       await nodesMustAgree(patroni, scene.clinic);
@@ -34,6 +46,7 @@ export async function atPatroni(
     for (const node of patroni.nodes) stage.say(`${node.name}: ${node.log().split('\n').slice(-12).join('\n    ')}`);
     throw error;
   } finally {
+    await pgbouncer?.end();
     await patroni.end();
   }
 }

@@ -23,6 +23,7 @@ import { killedInstances } from './killed-instances.ts';
 import { lateDuplicateCancel } from './late-duplicate-cancel.ts';
 import { leaderFrozen } from './leader-frozen.ts';
 import { leaderKilled } from './leader-killed.ts';
+import { leaderKilledBehindPooler } from './leader-killed-behind-pooler.ts';
 import { leaderSwitched } from './leader-switched.ts';
 import { linearizable } from './linearizable.ts';
 import { migrationUnderLoad } from './migration-under-load.ts';
@@ -50,6 +51,7 @@ export const drills: readonly Drill[] = [
   postgresRestart,
   failover,
   leaderKilled,
+  leaderKilledBehindPooler,
   leaderSwitched,
   leaderFrozen,
   etcdLost,

@@ -52,7 +52,7 @@ export const pooler: Drill = {
         hostname: '127.0.0.1',
         port: `${clinic.proxy.port}`,
       });
-      pgbouncer = await startPgbouncer(behind.toString(), { default_pool_size: SERVERS });
+      pgbouncer = await startPgbouncer(behind.toString(), { default_pool_size: SERVERS }, stage.root);
       return { DATABASE_URL: pgbouncer.url(clinic.database) };
     };
     try {

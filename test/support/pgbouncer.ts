@@ -34,13 +34,13 @@ export interface TestPgbouncer {
 }
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const CONFIG = join(ROOT, 'deploy', 'pgbouncer', 'pgbouncer.ini');
 const START_MS = 10_000;
 
-/** Starts it on a free port before the server at `url`; `settings` take the place of those in the file. */
+/** Starts it on a free port before the server at `url`; `settings` take the place of those in the file, which is the one of `root`. */
 export async function startPgbouncer(
   url: string,
   settings: Readonly<Record<string, string | number>> = {},
+  root = ROOT,
 ): Promise<TestPgbouncer> {
   const server = new URL(url);
   const user = decodeURIComponent(server.username);
@@ -53,7 +53,13 @@ export async function startPgbouncer(
   const kept: Readonly<Record<string, number>> = keepsStatements ? { max_prepared_statements: 400 } : {};
   const own = { listen_addr: '127.0.0.1', listen_port: port, auth_file: users, admin_users: user, ...kept };
   const place = `* = host=${server.hostname} port=${server.port || 5432}`;
-  await writeFile(file, withSettings(await readFile(CONFIG, 'utf8'), place, { ...own, ...settings }));
+  await writeFile(
+    file,
+    withSettings(await readFile(join(root, 'deploy', 'pgbouncer', 'pgbouncer.ini'), 'utf8'), place, {
+      ...own,
+      ...settings,
+    }),
+  );
   const account = await accountIn(folder);
   const launch = () => spawn('pgbouncer', [file], { ...account, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
   let child: ChildProcess;
@@ -105,7 +111,7 @@ export async function startPgbouncer(
 /** The file with another place for its one database, and other values for some settings. */
 function withSettings(config: string, place: string, settings: Readonly<Record<string, string | number>>): string {
   const placed = config.replace(/^amrutam = .*$/m, place);
-  if (placed === config) throw new Error(`${CONFIG} has no database amrutam`);
+  if (placed === config) throw new Error('deploy/pgbouncer/pgbouncer.ini has no database amrutam');
   return Object.entries(settings).reduce((text, [name, value]) => {
     const line = new RegExp(`^;?${name} = .*$`, 'm');
     return line.test(text) ? text.replace(line, `${name} = ${value}`) : `${text}${name} = ${value}\n`;
