@@ -32,7 +32,7 @@ export const pooler: Drill = {
     },
     {
       file: 'src/db/pooled-client.ts',
-      from: 'if (!names.kept()) return destroy(ABANDONED);',
+      from: 'if (!names.kept()) return this.connection.stream.destroy(new Error(ABANDONED));',
       to: '',
       means: 'cancels are sent through a PgBouncer that they crash (1.18 to 1.20)',
     },

@@ -63,13 +63,13 @@ export function clientWatchedBy(watch: Watch, names: PreparedNames) {
     /** The same answer, in bounded time: when nobody waits for it any more, the server is told so. */
     #bound(answer: Promise<unknown>): Promise<unknown> {
       const { signal, statementMs = watch.statementMs } = patience();
-      const destroy = (why = SILENT) => this.connection.stream.destroy(new Error(why));
-      const timers = [setTimeout(() => watch.onLate(), LATE_MS), setTimeout(() => destroy(), statementMs + MARGIN_MS)];
+      const destroy = () => this.connection.stream.destroy(new Error(SILENT));
+      const timers = [setTimeout(() => watch.onLate(), LATE_MS), setTimeout(destroy, statementMs + MARGIN_MS)];
       let cancelled: Promise<void> | undefined;
       const abandon = () => {
         // A pooler that keeps no statements is also one that a cancel may crash (PgBouncer before 1.21); hanging up ends the statement too.
-        if (!names.kept()) return destroy(ABANDONED);
-        timers.push(setTimeout(() => destroy(), ABANDONED_MS));
+        if (!names.kept()) return this.connection.stream.destroy(new Error(ABANDONED));
+        timers.push(setTimeout(destroy, ABANDONED_MS));
         cancelled = watch.cancel(this as unknown as BackendKey);
       };
       signal?.addEventListener('abort', abandon, { once: true });
