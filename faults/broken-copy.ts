@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Break } from './drill.ts';
 
-/** What instances are started from. */
-const SOURCES = ['src', 'gen', 'migrations', 'third_party', 'package.json'];
+/** What instances are started from, and what sets up the servers before and behind them. */
+const SOURCES = ['src', 'gen', 'migrations', 'third_party', 'deploy', 'package.json'];
 
 /** A copy of the sources with one change, in a folder of its own. Throws when the text to change isn't there just once. */
 export async function brokenCopy(

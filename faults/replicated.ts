@@ -1,6 +1,6 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { chown, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +9,7 @@ import pg from 'pg';
 import { type Supervised, supervise } from '../src/db/embedded-process.ts';
 import { freePort } from '../test/support/free-port.ts';
 import type { Postgres } from './postgres.ts';
+import { accountIn } from './server-account.ts';
 
 /** A leader, and a standby that has every COMMIT before it is acknowledged. `url`, `port` and `query` are the leader's. */
 export interface Replicated extends Pick<Postgres, 'url' | 'port' | 'query'> {
@@ -114,26 +115,6 @@ async function answers(port: number, server: Supervised): Promise<void> {
 async function until(done: () => Promise<boolean>): Promise<void> {
   for (const end = Date.now() + START_MS; !(await done().catch(() => false)); await sleep(100))
     if (Date.now() > end) throw new Error('it took too long');
-}
-
-/** PostgreSQL doesn't run as root: then its own user, or nobody, gets the folder. */
-async function accountIn(folder: string): Promise<{ uid?: number; gid?: number }> {
-  if (process.getuid?.() !== 0) return {};
-  for (const name of ['postgres', 'nobody']) {
-    const [uid, gid] = [idOf('-u', name), idOf('-g', name)];
-    if (!uid || !gid) continue;
-    await chown(folder, uid, gid);
-    return { uid, gid };
-  }
-  throw new Error('there is no user whom PostgreSQL could run as');
-}
-
-function idOf(option: string, name: string): number {
-  try {
-    return Number(execFileSync('id', [option, name], { stdio: ['ignore', 'pipe', 'ignore'] }));
-  } catch {
-    return 0;
-  }
 }
 
 function listed(folder: string): string[] {

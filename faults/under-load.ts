@@ -16,11 +16,15 @@ export interface Scene {
   replaced(index: number, service: Service): void;
 }
 
+type Environment = Readonly<Record<string, string>>;
+
 /** How many, and how they are set up. */
 export interface Load {
   readonly instances?: number;
   readonly patients?: number;
-  readonly env?: (clinic: Clinic) => Readonly<Record<string, string>>;
+  /** Milliseconds between two bookings of a patient, who has 450 slots. */
+  readonly pauseMs?: number;
+  readonly env?: (clinic: Clinic) => Environment | Promise<Environment>;
   /** Calls may end without a reason of ours: instances are killed. */
   readonly brutal?: boolean;
 }
@@ -34,16 +38,17 @@ const WARM_UP_MS = 1_500;
  */
 export async function underLoad(
   stage: Ground,
-  { instances = 2, patients = 16, env = () => ({}), brutal = false }: Load,
+  { instances = 2, patients = 16, pauseMs = 60, env = () => ({}), brutal = false }: Load,
   injure: (scene: Scene) => Promise<Partial<Report>>,
 ): Promise<Report> {
   const clinic = await openClinic(stage);
   let bookers: Bookers | undefined;
   let ended: Promise<unknown> | undefined;
   try {
-    const services = await Promise.all(Array.from({ length: instances }, () => clinic.start(env(clinic))));
+    const settings = await env(clinic);
+    const services = await Promise.all(Array.from({ length: instances }, () => clinic.start(settings)));
     const clients = services.flatMap(bothClients);
-    bookers = await startBookers(clinic, { count: patients, clients, slotsEach: 450, pauseMs: 60 });
+    bookers = await startBookers(clinic, { count: patients, clients, slotsEach: 450, pauseMs });
     const replaced = (index: number, service: Service) => {
       services[index] = service;
       clients.splice(index * 2, 2, ...bothClients(service));

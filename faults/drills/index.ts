@@ -9,6 +9,7 @@ import { crowdOnOneSlot } from './crowd-on-one-slot.ts';
 import { databaseAway } from './database-away.ts';
 import { deadlineOnSlowDatabase } from './deadline-on-slow-database.ts';
 import { diskFull } from './disk-full.ts';
+import { etcdLost } from './etcd-lost.ts';
 import { failover } from './failover.ts';
 import { forgedTokens } from './forged-tokens.ts';
 import { frozenInstance } from './frozen-instance.ts';
@@ -20,6 +21,10 @@ import { keyRotation } from './key-rotation.ts';
 import { killedAtAJob } from './killed-at-a-job.ts';
 import { killedInstances } from './killed-instances.ts';
 import { lateDuplicateCancel } from './late-duplicate-cancel.ts';
+import { leaderFrozen } from './leader-frozen.ts';
+import { leaderKilled } from './leader-killed.ts';
+import { leaderKilledBehindPooler } from './leader-killed-behind-pooler.ts';
+import { leaderSwitched } from './leader-switched.ts';
 import { linearizable } from './linearizable.ts';
 import { migrationUnderLoad } from './migration-under-load.ts';
 import { model } from './model.ts';
@@ -27,6 +32,7 @@ import { neverEndingClients } from './never-ending-clients.ts';
 import { oneKeyFiftyTimes } from './one-key-fifty-times.ts';
 import { oppositeReschedules } from './opposite-reschedules.ts';
 import { overload } from './overload.ts';
+import { pooler } from './pooler.ts';
 import { postgresRestart } from './postgres-restart.ts';
 import { readOnlyLeader } from './read-only-leader.ts';
 import { redisAway } from './redis-away.ts';
@@ -44,6 +50,12 @@ export const drills: readonly Drill[] = [
   linearizable,
   postgresRestart,
   failover,
+  leaderKilled,
+  leaderKilledBehindPooler,
+  leaderSwitched,
+  leaderFrozen,
+  etcdLost,
+  pooler,
   readOnlyLeader,
   diskFull,
   migrationUnderLoad,

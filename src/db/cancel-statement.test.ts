@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { startProxy, type TcpProxy } from '../../faults/proxy.ts';
 import { freshDatabase, type TestDatabase } from '../../test/support/database.ts';
-import { cancelStatement, unanswered } from './cancel-statement.ts';
+import { type BackendKey, cancelStatement, unanswered } from './cancel-statement.ts';
 
 /** More than may cancel at once: each must leave room for the next. */
 const TIMES = 3;
@@ -24,7 +24,7 @@ test('a statement is cancelled, and only then it is said so', async () => {
   const client = new pg.Client(database.url);
   await client.connect();
   const slow = client.query('SELECT pg_sleep(30)').catch((error: { code: string }) => error.code);
-  await cancelStatement({ connectionString: url }, (client as unknown as { processID: number }).processID);
+  await cancelStatement({ connectionString: url }, client as unknown as BackendKey);
   expect(await slow).toBe('57014');
   await client.query('SELECT 1');
   expect([...unanswered]).toEqual([]);
@@ -35,8 +35,7 @@ test('a database that falls silent keeps nobody who cancels waiting for long, no
   for (let i = 0; i < TIMES; i++) {
     proxy.thaw();
     const startedAt = performance.now();
-    // The first byte of the server's greeting gets through, the answer doesn't.
-    const cancelled = cancelStatement({ connectionString: url }, i);
+    const cancelled = cancelStatement({ connectionString: url }, { processID: i, secretKey: 0 });
     proxy.freeze();
     await cancelled;
     expect(performance.now() - startedAt).toBeLessThan(6_000);

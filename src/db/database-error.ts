@@ -12,7 +12,7 @@ const CONSTRAINTS: Readonly<Record<string, readonly [Reason, string]>> = {
 const GONE = /^(57P0[1-5]|08...|25006|25P03|58...)$/;
 const SOCKET = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN|ENOENT)/;
 const SOCKET_TEXT =
-  /Connection terminated|connection is closed|not queryable|has been discarded|Client was closed|timeout expired|server closed the connection/i;
+  /Connection terminated|connection is closed|not queryable|has been discarded|Client was closed|timeout expired|read timeout|server closed the connection/i;
 
 interface DriverError {
   readonly code?: string;

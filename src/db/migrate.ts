@@ -22,6 +22,7 @@ export async function migrate(url: string): Promise<string[]> {
   holder.on('error', () => {}); // a lost connection shows in the statement that needs it
   try {
     await holder.connect();
+    await mustBeDirect(holder);
     await holder.query('SELECT pg_advisory_lock($1)', [LOCK]);
     // First, so that the migration named after its revision says that it is there.
     await migrateWorkerSchema(url);
@@ -32,6 +33,18 @@ export async function migrate(url: string): Promise<string[]> {
     await holder.end().catch(() => {});
     await orm.close();
   }
+}
+
+/**
+ * Throws behind a pooler that drops what a connection asks for when it starts: the database's own time-outs would end a long
+ * migration, and the lock would stay with a connection of the pooler when this one ends.
+ */
+async function mustBeDirect(client: Client): Promise<void> {
+  const { rows: found } = await client.query<{ source: string }>(
+    "SELECT source FROM pg_settings WHERE name = 'statement_timeout'",
+  );
+  if (found[0]?.source !== 'client')
+    throw new Error('a pooler is in between, and migrations need PostgreSQL itself: give its own host and port');
 }
 
 /** Names of the migrations this build knows that the database lacks. */

@@ -2,7 +2,8 @@ import pg from 'pg';
 
 /** What begins a transaction, as kysely writes it for MikroORM. */
 export const BEGIN = 'start transaction isolation level read committed';
-const NAME = 'begin';
+/** Under which connections keep it. */
+export const BEGIN_NAME = 'begin';
 
 /** A statement with what pg does when it has been asked. */
 export interface Asked {
@@ -47,7 +48,7 @@ export class OpeningQuery extends Query {
 
   override prepare(wire: Wire): void {
     const { keepBegin } = this.asked;
-    const name = keepBegin ? NAME : undefined;
+    const name = keepBegin ? BEGIN_NAME : undefined;
     if (!keepBegin || !keeping.has(wire)) wire.parse({ text: BEGIN, name });
     if (keepBegin) keeping.add(wire);
     wire.bind({ statement: name, values: [] });

@@ -1,13 +1,13 @@
 import { Migrator } from '@mikro-orm/migrations';
 import { type EntitySchema, MikroORM, type Options } from '@mikro-orm/postgresql';
 import { PostgresDialect, type PostgresPool } from 'kysely';
-
 import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
+import { BEGIN_NAME } from './opening-query.ts';
 import { createPool, type PoolOptions } from './pool.ts';
-import type { Presence } from './presence.ts';
 import { sql } from './sql.ts';
-import { forkFor, row } from './statement.ts';
+import { forkFor, row, rows } from './statement.ts';
+import { inTransaction, retrying } from './transaction.ts';
 
 /** How to reach PostgreSQL, and how long to wait for it. */
 export interface DatabaseOptions {
@@ -38,6 +38,7 @@ const TIMEOUTS = {
 const PATIENT = { lock_timeout: 0, statement_timeout: 0, idle_in_transaction_session_timeout: 0 };
 /** How alike a name must be to what was searched for, from 0 to 1: forgives one wrong letter in five. */
 const LIKENESS = { 'pg_trgm.word_similarity_threshold': 0.33 };
+const ZONE = 'UTC';
 
 /** How rows arrive: instants as Date (MikroORM's default leaves them text), bigint as number: all of ours are counts. */
 const types = new pg.TypeOverrides();
@@ -47,9 +48,9 @@ types.setTypeParser(pg.types.builtins.INT8, Number);
 export function createOrm(database: DatabaseOptions, entities: readonly EntitySchema[]): MikroORM {
   const warn = database.warn ?? (() => {});
   const poolFor = async (): Promise<PostgresPool> => {
-    const { pool, presence } = createPool(poolOptions(database), warn);
-    presences.set(orm, presence);
-    return pool;
+    const made = createPool(poolOptions(database), warn);
+    pools.set(orm, made);
+    return made.pool;
   };
   const options: Options = {
     clientUrl: database.url,
@@ -65,12 +66,12 @@ export function createOrm(database: DatabaseOptions, entities: readonly EntitySc
   return orm;
 }
 
-/** Of each ORM's pool, which is made when it is first needed. */
-const presences = new WeakMap<MikroORM, Presence>();
+/** Of each ORM, made when it is first needed. */
+const pools = new WeakMap<MikroORM, ReturnType<typeof createPool>>();
 
 /** Resolves when there is a database as far as is known, asking it when that is doubtful; throws the driver's error else. */
 export async function databaseThere(orm: MikroORM): Promise<void> {
-  await presences.get(orm)?.check();
+  await pools.get(orm)?.presence.check();
 }
 
 /** What connections to it are made with. */
@@ -83,13 +84,13 @@ export function poolOptions({ url, pool, poolWaitMs, applicationName, patient }:
     application_name: applicationName,
     keepAlive: true,
     types,
-    options: startUpOptions({ timezone: 'UTC', ...LIKENESS, ...(patient ? PATIENT : TIMEOUTS) }),
+    options: startUpOptions({ TimeZone: ZONE, ...LIKENESS, ...(patient ? PATIENT : TIMEOUTS) }),
     statementMs: patient ? undefined : TIMEOUTS.statement_timeout,
   };
 }
 
 /** The settings that a migration's connections start with. */
-export const patientOptions = startUpOptions({ timezone: 'UTC', ...PATIENT });
+export const patientOptions = startUpOptions({ TimeZone: ZONE, ...PATIENT });
 
 function startUpOptions(settings: Readonly<Record<string, string | number>>): string {
   return Object.entries(settings)
@@ -97,20 +98,51 @@ function startUpOptions(settings: Readonly<Record<string, string | number>>): st
     .join(' ');
 }
 
-/** Throws when a pooler before the server has dropped the settings: without the time-outs one stuck call holds others for ever. */
+/**
+ * Throws when a pooler before the server has dropped the settings and the database has none of its own: without the time-outs
+ * one stuck call holds others for ever. Where a pooler is, also finds out whether statements can be kept prepared.
+ */
 export async function checkSettings(orm: MikroORM): Promise<void> {
-  const em = forkFor(orm);
-  for (const [name, wanted] of Object.entries({ ...TIMEOUTS, ...LIKENESS })) {
-    const shown = await row<{ value: string | null }>(
-      em,
-      sql`SELECT coalesce((SELECT setting FROM pg_settings WHERE name = ${name}), current_setting(${name}, TRUE)) AS value`,
+  const wanted = { ...TIMEOUTS, ...LIKENESS, TimeZone: ZONE };
+  const found = await rows<{ name: string; value: string | null; source: string | null }>(
+    forkFor(orm),
+    sql`SELECT name, coalesce(setting, current_setting(name, TRUE)) AS value, source
+        FROM unnest(${Object.keys(wanted)}::text[]) AS wanted (name) LEFT JOIN pg_settings USING (name)`,
+  );
+  const changes = Object.entries(wanted)
+    .filter(([name, value]) => !isSame(value, found.find((one) => one.name === name)?.value))
+    .map(([name, value]) => `ALTER ROLE … SET ${name} = ${value};`);
+  if (changes.length) {
+    throw new Error(
+      `the connection lacks settings that it asked for when it started. A pooler that drops them is in between? Set them in the database, as a superuser, and have the pooler connect anew: ${changes.join(' ')}`,
     );
-    if (Number(shown?.value) !== wanted) {
-      throw new Error(
-        `the connection has ${name} = ${shown?.value} instead of ${wanted}. A pooler that drops start-up options is in between? Set it on the role: ALTER ROLE … SET ${name} = ${wanted}`,
-      );
-    }
   }
+  if (found.some(({ name, source }) => name === 'statement_timeout' && source !== ASKED_FOR)) await findWhatIsKept(orm);
+}
+
+function isSame(wanted: string | number, shown: string | null | undefined): boolean {
+  return typeof wanted === 'number' ? Number(shown) === wanted : shown === wanted;
+}
+
+/** Where pg_settings says that a setting comes from that the connection asked for when it started. */
+const ASKED_FOR = 'client';
+const FIND_MS = 10_000;
+
+/**
+ * A pooler may give each transaction another connection. Some keep statements for their clients, under names of their own; where
+ * ours arrives, the next connection will not know it.
+ */
+async function findWhatIsKept(orm: MikroORM): Promise<void> {
+  const signal = AbortSignal.timeout(FIND_MS);
+  const kept = await retrying(signal, () =>
+    inTransaction(orm, signal, (em) =>
+      row<{ ours: boolean }>(
+        em,
+        sql`SELECT EXISTS (SELECT FROM pg_prepared_statements WHERE name = ${BEGIN_NAME}) AS ours`,
+      ),
+    ),
+  );
+  if (kept?.ours) pools.get(orm)?.names.giveUp();
 }
 
 /** MikroORM's own messages: statements are never logged, warnings about connections are passed on. */

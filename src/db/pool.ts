@@ -4,6 +4,7 @@ import { cancelStatement, unanswered } from './cancel-statement.ts';
 import { isGone } from './database-error.ts';
 import { patience } from './patience.ts';
 import { clientWatchedBy } from './pooled-client.ts';
+import { createPreparedNames, type PreparedNames } from './prepared.ts';
 import { createPresence, type Presence } from './presence.ts';
 
 /** How the pool reaches the database. */
@@ -22,7 +23,8 @@ export interface PoolOptions extends pg.PoolConfig {
 export function createPool(
   { statementMs, ...options }: PoolOptions,
   warn: (message: string) => void,
-): { readonly pool: PostgresPool; readonly presence: Presence } {
+): { readonly pool: PostgresPool; readonly presence: Presence; readonly names: PreparedNames } {
+  const names = createPreparedNames();
   const presence = createPresence(() => ask(pool, options));
   const onGone = (error: unknown) => {
     presence.doubt();
@@ -31,12 +33,10 @@ export function createPool(
   const Client =
     statementMs === undefined
       ? pg.Client
-      : clientWatchedBy({
-          statementMs,
-          onLate: () => presence.doubt(),
-          onGone,
-          cancel: (pid) => cancelStatement(options, pid),
-        });
+      : clientWatchedBy(
+          { statementMs, onLate: () => presence.doubt(), onGone, cancel: (key) => cancelStatement(options, key) },
+          names,
+        );
   const pool = new pg.Pool({ ...options, Client });
   const dismissAll = dismissal(pool);
   // Without listeners a connection that the server drops would end the process; its statement rejects on its own.
@@ -51,11 +51,13 @@ export function createPool(
     warn(`idle connection: ${error.message}`);
   });
   const given = { connect: () => connect(pool, presence), end: () => pool.end(), options: pool.options };
-  return { pool: given, presence };
+  return { pool: given, presence, names };
 }
 
 /** Milliseconds that a free connection has to answer when it is doubtful whether there is a database. */
 const ANSWER_MS = 1_000;
+/** Milliseconds that a new connection has to answer. */
+const KNOCK_MS = 2_000;
 /** SQLSTATE of a write on what is, or has become, a standby. */
 export const READ_ONLY = '25006';
 
@@ -154,12 +156,16 @@ async function answersOnFree(pool: pg.Pool): Promise<boolean> {
   }
 }
 
-/** Resolves when a server lets us in, or answers at all: one that has no room for another connection is there. */
+/**
+ * Resolves when a server lets us in and answers, or refuses us: one that has no room for another connection is there. A pooler
+ * lets us in whether or not there is a server behind it.
+ */
 async function knock(options: pg.ClientConfig): Promise<void> {
-  const client = new pg.Client({ ...options, application_name: 'amrutam knock' });
+  const client = new pg.Client({ ...options, application_name: 'amrutam knock', query_timeout: KNOCK_MS });
   client.on('error', () => {});
   try {
     await client.connect();
+    await client.query('SELECT 1');
   } catch (error) {
     if (isGone(error)) throw error;
   } finally {

@@ -1,8 +1,9 @@
 import pg from 'pg';
+import type { BackendKey } from './cancel-statement.ts';
 import { isGone } from './database-error.ts';
 import { BEGIN, OpeningQuery } from './opening-query.ts';
 import { patience } from './patience.ts';
-import { createPreparedNames } from './prepared.ts';
+import type { PreparedNames } from './prepared.ts';
 
 /** What a pool is told of its connections. */
 export interface Watch {
@@ -12,8 +13,8 @@ export interface Watch {
   onLate(): void;
   /** The server said that it is going or read-only, or has gone. */
   onGone(error: unknown): void;
-  /** Has the statement of that backend cancelled; resolves when no cancel can come any more. */
-  cancel(pid: number): Promise<void>;
+  /** Has the statement cancelled that the connection with this key runs; resolves when no cancel can come any more. */
+  cancel(key: BackendKey): Promise<void>;
 }
 
 /** Milliseconds without an answer after which it is doubtful whether there is a database. */
@@ -30,8 +31,7 @@ const ABANDONED_MS = 3_000;
  *
  * They keep statements that are asked again prepared, and send BEGIN together with the statement after it.
  */
-export function clientWatchedBy(watch: Watch) {
-  const names = createPreparedNames();
+export function clientWatchedBy(watch: Watch, names: PreparedNames) {
   return class extends pg.Client {
     /** BEGIN was asked for, and goes with the next statement. */
     #opening = false;
@@ -67,8 +67,10 @@ export function clientWatchedBy(watch: Watch) {
       const timers = [setTimeout(() => watch.onLate(), LATE_MS), setTimeout(destroy, statementMs + MARGIN_MS)];
       let cancelled: Promise<void> | undefined;
       const abandon = () => {
+        // A pooler that keeps no statements is also one that a cancel may crash (PgBouncer before 1.21); hanging up ends the statement too.
+        if (!names.kept()) return this.connection.stream.destroy(new Error(ABANDONED));
         timers.push(setTimeout(destroy, ABANDONED_MS));
-        cancelled = watch.cancel((this as unknown as { processID: number }).processID);
+        cancelled = watch.cancel(this as unknown as BackendKey);
       };
       signal?.addEventListener('abort', abandon, { once: true });
       const settled = () => {
@@ -101,8 +103,9 @@ export function clientWatchedBy(watch: Watch) {
   };
 }
 
-/** What a statement fails with whose connection was destroyed: Connection terminated, to those who read errors. */
+/** What statements fail with whose connection was destroyed: Connection terminated, to those who read errors. */
 const SILENT = 'Connection terminated: the database has been silent for too long';
+const ABANDONED = 'Connection terminated: nobody waits for its answer any more';
 
 /** The answer to what was not sent. */
 const NOTHING = Promise.resolve({ command: '', rows: [], rowCount: null });

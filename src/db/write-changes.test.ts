@@ -39,17 +39,24 @@ interface Statement {
   readonly values: readonly unknown[];
 }
 
-/** Runs `work` in a transaction of its own and answers what it sent to PostgreSQL, as the driver was given it. */
+/** Shows which connection is the transaction's. */
+const OURS = "SELECT 'ours'";
+
+/** Runs `work` in a transaction of its own and answers what it sent to PostgreSQL, as the driver was given it: not what the server asks besides. */
 async function sentBy(work: (em: EntityManager) => Promise<unknown>): Promise<Statement[]> {
   const sent: Statement[] = [];
+  let connection: unknown;
   const original = pg.Client.prototype.query as (this: unknown, ...args: unknown[]) => unknown;
   await inTransaction(server.orm, signal, async (em) => {
     pg.Client.prototype.query = function (this: unknown, ...args: unknown[]) {
       const [asked, values] = args as [string | Statement, unknown[] | undefined];
-      sent.push(typeof asked === 'string' ? { text: asked, values: values ?? [] } : asked);
+      const statement = typeof asked === 'string' ? { text: asked, values: values ?? [] } : asked;
+      if (statement.text === OURS) connection = this;
+      else if (connection === this) sent.push(statement);
       return original.apply(this, args);
     } as never;
     try {
+      await row(em, sql`SELECT 'ours'`);
       await work(em);
     } finally {
       pg.Client.prototype.query = original as never;
