@@ -1,8 +1,9 @@
 import pg from 'pg';
-import { cancelStatement } from './cancel-statement.ts';
+import { type BackendKey, cancelStatement } from './cancel-statement.ts';
 import { type DatabaseOptions, poolOptions } from './orm.ts';
 import { READ_ONLY } from './pool.ts';
 import { clientWatchedBy } from './pooled-client.ts';
+import { createPreparedNames } from './prepared.ts';
 
 /**
  * Connections for a library that takes a pool of pg's own. They end as those of `createPool` do: when they are silent for too
@@ -14,16 +15,19 @@ export function createPlainPool(
 ): pg.Pool {
   const { statementMs, ...options } = poolOptions(database);
   const clients = new Set<pg.PoolClient>();
-  const Client = clientWatchedBy({
+  const names = createPreparedNames();
+  names.giveUp(); // so that it is of no matter which pooler is in between
+  const watch = {
     statementMs: statementMs as number, // who isn't patient has one
-    onLate: () => {},
-    onGone(error) {
+    onLate() {},
+    onGone(error: unknown) {
       if ((error as { code?: string }).code !== READ_ONLY) return;
       for (const client of clients)
         (client as unknown as pg.Client).connection.stream.destroy(new Error('no longer wanted'));
     },
-    cancel: (pid) => cancelStatement(options, pid),
-  });
+    cancel: (key: BackendKey) => cancelStatement(options, key),
+  };
+  const Client = clientWatchedBy(watch, names);
   const pool = new PlainPool({ ...options, Client });
   pool.on('connect', (client) => {
     clients.add(client);
