@@ -9,11 +9,13 @@ import { stopWhenAsked } from './stopping.ts';
 
 // One of several processes that share the ports. Started by processes.ts, told by messages what to serve, and ends with it.
 
-/** Before it serves, it has nothing to bring to an end. */
+/** Before it serves, it has nothing to bring to an end, and has counted nothing. */
 let stop = (_why: string): void => process.exit(0);
+let count = async (): Promise<void> => {};
 
 process.on('message', (order: Order) => {
   if ('serve' in order) work(order.serve).catch(fail);
+  if ('count' in order) void count();
   if ('stop' in order) stop('told by the supervisor');
 });
 process.on('disconnect', () => stop('the supervisor is gone'));
@@ -25,9 +27,14 @@ async function work(config: Config): Promise<void> {
   logWhatLibrariesPrint(log);
   const warn = (message: string) => log.warn({ problem: message }, 'database connection');
   const database = await openDatabase(config, { warn });
-  const { ports, drain } = await serve(config, { log, database, counters: [countedBySupervisor()] });
+  const { ports, metrics, drain } = await serve(config, { log, database, counters: [countedBySupervisor()] });
+  count = async () => {
+    const [counted = []] = await metrics();
+    report({ counted });
+  };
   const end = stopWhenAsked(log, database, async () => {
     await drain();
+    await count();
     await database.close();
   });
   stop = (why) => end(why, 0);

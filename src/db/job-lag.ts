@@ -1,0 +1,48 @@
+import type { MikroORM } from '@mikro-orm/postgresql';
+import { orAbort } from '../or-abort.ts';
+import { sql } from './sql.ts';
+import { forkFor, row } from './statement.ts';
+
+/** How the queue of background jobs is getting on. */
+export interface JobLag {
+  /** For how long the job that waits longest has been due. 0 when none waits. */
+  readonly lagSeconds: number;
+  /** Jobs that are due and not begun. */
+  readonly due: number;
+  /** Jobs that have failed as often as they may. */
+  readonly givenUp: number;
+}
+
+const TOO_SLOW_MS = 1_000;
+/** Asked at most so often, whoever looks. */
+const KEPT_MS = 5_000;
+
+/** Asks the database; undefined where there is no queue, or no answer in time. */
+export async function jobLag(orm: MikroORM): Promise<JobLag | undefined> {
+  const signal = AbortSignal.timeout(TOO_SLOW_MS);
+  const ask = async () => {
+    const em = forkFor(orm, signal);
+    const queue = await row<{ there: boolean }>(
+      em,
+      sql`SELECT to_regclass('graphile_worker.jobs') IS NOT NULL AS there`,
+    );
+    if (!queue?.there) return undefined;
+    return row<JobLag>(
+      em,
+      sql`SELECT count(*) FILTER (WHERE attempts < max_attempts)::int AS "due",
+            count(*) FILTER (WHERE attempts >= max_attempts)::int AS "givenUp",
+            coalesce(extract(epoch FROM now() - min(run_at) FILTER (WHERE attempts < max_attempts)), 0)::float8 AS "lagSeconds"
+          FROM graphile_worker.jobs WHERE locked_at IS NULL AND run_at <= now()`,
+    );
+  };
+  return orAbort(signal, ask()).catch(() => undefined);
+}
+
+/** The same, asked of the database at most every five seconds. */
+export function watchedJobLag(orm: MikroORM): () => Promise<JobLag | undefined> {
+  let last: { readonly at: number; readonly answer: Promise<JobLag | undefined> } | undefined;
+  return () => {
+    if (!last || performance.now() - last.at > KEPT_MS) last = { at: performance.now(), answer: jobLag(orm) };
+    return last.answer;
+  };
+}
