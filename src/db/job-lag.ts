@@ -16,6 +16,7 @@ export interface JobLag {
 const TOO_SLOW_MS = 1_000;
 /** Asked at most so often, whoever looks. */
 const KEPT_MS = 5_000;
+const DUE = sql`attempts < max_attempts AND run_at <= now()`;
 
 /** Asks the database; undefined where there is no queue, or no answer in time. */
 export async function jobLag(orm: MikroORM): Promise<JobLag | undefined> {
@@ -29,10 +30,10 @@ export async function jobLag(orm: MikroORM): Promise<JobLag | undefined> {
     if (!queue?.there) return undefined;
     return row<JobLag>(
       em,
-      sql`SELECT count(*) FILTER (WHERE attempts < max_attempts)::int AS "due",
+      sql`SELECT count(*) FILTER (WHERE ${DUE})::int AS "due",
             count(*) FILTER (WHERE attempts >= max_attempts)::int AS "givenUp",
-            coalesce(extract(epoch FROM now() - min(run_at) FILTER (WHERE attempts < max_attempts)), 0)::float8 AS "lagSeconds"
-          FROM graphile_worker.jobs WHERE locked_at IS NULL AND run_at <= now()`,
+            coalesce(extract(epoch FROM now() - min(run_at) FILTER (WHERE ${DUE})), 0)::float8 AS "lagSeconds"
+          FROM graphile_worker.jobs WHERE locked_at IS NULL`,
     );
   };
   return orAbort(signal, ask()).catch(() => undefined);
