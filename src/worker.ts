@@ -28,10 +28,11 @@ async function work(config: Config): Promise<void> {
   const warn = (message: string) => log.warn({ problem: message }, 'database connection');
   const database = await openDatabase(config, { warn });
   const { ports, metrics, drain } = await serve(config, { log, database, counters: [countedBySupervisor()] });
-  count = async () => {
+  const tell = async () => {
     const [counted = []] = await metrics();
     report({ counted });
   };
+  count = () => tell().catch((err) => log.error({ err }, 'the metrics could not be collected'));
   const end = stopWhenAsked(log, database, async () => {
     await drain();
     await count();
