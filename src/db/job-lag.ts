@@ -5,9 +5,9 @@ import { forkFor, row } from './statement.ts';
 
 /** How the queue of background jobs is getting on. */
 export interface JobLag {
-  /** For how long the job that waits longest has been due. 0 when none waits. */
+  /** For how long the oldest has been due and is not done, be it waiting, running or failing. 0 when nothing is to do. */
   readonly lagSeconds: number;
-  /** Jobs that are due and not begun. */
+  /** Jobs that are due and not done. */
   readonly due: number;
   /** Jobs that have failed as often as they may. */
   readonly givenUp: number;
@@ -16,7 +16,8 @@ export interface JobLag {
 const TOO_SLOW_MS = 1_000;
 /** Asked at most so often, whoever looks. */
 const KEPT_MS = 5_000;
-const DUE = sql`attempts < max_attempts AND run_at <= now()`;
+/** One that has failed is put off, and is due all the same. */
+const DUE = sql`attempts < max_attempts AND (attempts > 0 OR run_at <= now())`;
 
 /** Asks the database; undefined where there is no queue, or no answer in time. */
 export async function jobLag(orm: MikroORM): Promise<JobLag | undefined> {
@@ -32,8 +33,8 @@ export async function jobLag(orm: MikroORM): Promise<JobLag | undefined> {
       em,
       sql`SELECT count(*) FILTER (WHERE ${DUE})::int AS "due",
             count(*) FILTER (WHERE attempts >= max_attempts)::int AS "givenUp",
-            coalesce(extract(epoch FROM now() - min(run_at) FILTER (WHERE ${DUE})), 0)::float8 AS "lagSeconds"
-          FROM graphile_worker.jobs WHERE locked_at IS NULL`,
+            coalesce(extract(epoch FROM now() - min(least(created_at, run_at)) FILTER (WHERE ${DUE})), 0)::float8 AS "lagSeconds"
+          FROM graphile_worker.jobs`,
     );
   };
   return orAbort(signal, ask()).catch(() => undefined);

@@ -25,8 +25,12 @@ export function instanceMetrics(jobs: () => Promise<JobLag | undefined>): Instan
     registers,
   }).set({ version, node: process.version }, 1);
   const [lag, waiting, failed] = [
-    new Gauge({ name: 'job_lag_seconds', help: 'How long the job that waits longest has been due.', registers }),
-    new Gauge({ name: 'jobs_due', help: 'Background jobs that are due and not begun.', registers }),
+    new Gauge({
+      name: 'job_lag_seconds',
+      help: 'How long the oldest background job has been due and is not done.',
+      registers,
+    }),
+    new Gauge({ name: 'jobs_due', help: 'Background jobs that are due and not done.', registers }),
     new Gauge({ name: 'jobs_given_up', help: 'Background jobs that have failed as often as they may.', registers }),
   ];
   return {
