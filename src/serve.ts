@@ -14,7 +14,6 @@ import { redisShelf } from './redis-shelf.ts';
 import type { Listener } from './rpc/listener.ts';
 import { build, type Server } from './server.ts';
 import { readTls } from './tls.ts';
-import { startTracing } from './tracing/start-tracing.ts';
 
 /** The ports on which calls are answered. */
 export interface Ports {
@@ -72,7 +71,6 @@ export async function serve(
     shelf,
   });
   const ports = await listen(server, config);
-  const endTracing = await startTracing(config, log);
   let serving = false;
   const onReady = (now: boolean) => {
     serving = now;
@@ -89,7 +87,6 @@ export async function serve(
     for (const one of [server, keys]) one.close();
     if (redis) closeRedis(redis);
     metrics.stop();
-    await endTracing();
   };
   return { ports, metrics: async () => [await metrics.snapshot()], drain };
 }

@@ -1,7 +1,7 @@
 import { banner } from './banner.ts';
 import { type Config, readConfig } from './config.ts';
-import { watchedJobLag } from './db/job-lag.ts';
 import { runJobs } from './jobs/run-jobs.ts';
+import { watchedFigures } from './jobs/watched-figures.ts';
 import { createLog, logWhatLibrariesPrint } from './log.ts';
 import { instanceMetrics } from './metrics/instance-metrics.ts';
 import { openMetricsPort } from './metrics/port.ts';
@@ -9,6 +9,7 @@ import { prepare } from './prepare.ts';
 import { startProcesses } from './processes.ts';
 import { serve } from './serve.ts';
 import { stopWhenAsked } from './stopping.ts';
+import { startTracing } from './tracing/start-tracing.ts';
 
 /** Starts everything and serves until a signal, by itself or by processes of its own; or says why not. */
 async function main(config: Config): Promise<void> {
@@ -16,11 +17,12 @@ async function main(config: Config): Promise<void> {
   logWhatLibrariesPrint(log);
   const metricsPort = await openMetricsPort(config, log);
   const database = await prepare(config, log);
+  const endTracing = await startTracing(config, log);
   const { ports, metrics, drain } =
     config.processes === 1
       ? await serve(config, { log, database })
       : await startProcesses({ ...config, databaseUrl: database.url }, log);
-  const instance = instanceMetrics(watchedJobLag(database.orm));
+  const instance = instanceMetrics(watchedFigures(database.orm));
   metricsPort.show(async () => [await instance.snapshot(), ...(await metrics())]);
   log.info(
     {
@@ -37,6 +39,7 @@ async function main(config: Config): Promise<void> {
   stopWhenAsked(log, database, async () => {
     await Promise.all([drain(), stopJobs()]);
     metricsPort.close();
+    await endTracing();
     await database.close();
   });
 }

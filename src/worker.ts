@@ -6,6 +6,7 @@ import { countedBySupervisor } from './process-counts.ts';
 import type { Order, Report } from './process-messages.ts';
 import { serve } from './serve.ts';
 import { stopWhenAsked } from './stopping.ts';
+import { startTracing } from './tracing/start-tracing.ts';
 
 // One of several processes that share the ports. Started by processes.ts, told by messages what to serve, and ends with it.
 
@@ -27,6 +28,7 @@ async function work(config: Config): Promise<void> {
   logWhatLibrariesPrint(log);
   const warn = (message: string) => log.warn({ problem: message }, 'database connection');
   const database = await openDatabase(config, { warn });
+  const endTracing = await startTracing(config, log);
   const { ports, metrics, drain } = await serve(config, { log, database, counters: [countedBySupervisor()] });
   const tell = async () => {
     const [counted = []] = await metrics();
@@ -36,6 +38,7 @@ async function work(config: Config): Promise<void> {
   const end = stopWhenAsked(log, database, async () => {
     await drain();
     await count();
+    await endTracing();
     await database.close();
   });
   stop = (why) => end(why, 0);

@@ -1,5 +1,5 @@
 import { Gauge, Registry } from 'prom-client';
-import type { JobLag } from '../db/job-lag.ts';
+import type { JobFigures } from '../jobs/job-figures.ts';
 import { version } from '../version.ts';
 import type { Snapshot } from './metrics.ts';
 
@@ -8,8 +8,8 @@ export interface InstanceMetrics {
   snapshot(): Promise<Snapshot>;
 }
 
-/** `jobs` tells of the queue of background jobs; undefined while nothing is known of it. */
-export function instanceMetrics(jobs: () => Promise<JobLag | undefined>): InstanceMetrics {
+/** `jobs` tells how the background jobs are doing; nothing while that isn't known. */
+export function instanceMetrics(jobs: () => Promise<readonly JobFigures[]>): InstanceMetrics {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -24,23 +24,19 @@ export function instanceMetrics(jobs: () => Promise<JobLag | undefined>): Instan
     labelNames: ['version', 'node'],
     registers,
   }).set({ version, node: process.version }, 1);
-  const [lag, waiting, failed] = [
-    new Gauge({
-      name: 'job_lag_seconds',
-      help: 'How long the oldest background job has been due and is not done.',
-      registers,
-    }),
-    new Gauge({ name: 'jobs_due', help: 'Background jobs that are due and not done.', registers }),
-    new Gauge({ name: 'jobs_given_up', help: 'Background jobs that have failed as often as they may.', registers }),
-  ];
+  const ofJob = (name: string, help: string) => new Gauge({ name, help, labelNames: ['name'], registers });
+  const lag = ofJob('job_lag_seconds', 'How long a background job has been due and is not done.');
+  const failures = ofJob('job_failures', 'Runs of a background job that have failed since the last that succeeded.');
+  const done = ofJob('job_succeeded_timestamp_seconds', 'When a background job was last done, in seconds since 1970.');
   return {
     async snapshot() {
       const found = await jobs();
-      if (found) {
-        lag.set(found.lagSeconds);
-        waiting.set(found.due);
-        failed.set(found.givenUp);
-      } else for (const gauge of [lag, waiting, failed]) gauge.remove();
+      for (const gauge of [lag, failures, done]) gauge.reset();
+      for (const { name, lagSeconds, failures: failed, succeededAt } of found) {
+        lag.set({ name }, lagSeconds);
+        failures.set({ name }, failed);
+        if (succeededAt) done.set({ name }, succeededAt.getTime() / 1000);
+      }
       return registry.getMetricsAsJSON();
     },
   };
