@@ -65,7 +65,7 @@ export interface ServerDeps {
   readonly passwords: PasswordHasher;
   readonly log: Logger;
   /** Absent: nothing is counted. */
-  readonly metrics?: Pick<Metrics, 'called' | 'listed' | 'turnedAway'> | undefined;
+  readonly metrics?: Pick<Metrics, 'called' | 'listed' | 'reported' | 'turnedAway'> | undefined;
   readonly ready: () => Promise<Readiness>;
   readonly jwt: { readonly issuer: string; readonly audience: string };
   readonly instance: string;
@@ -100,7 +100,10 @@ export function build(deps: ServerDeps): Server {
   const shared = deps.shelf && shareListings(deps.shelf, history, feed);
   const now = () => new Date(Date.now() + (deps.shiftMs?.() ?? 0));
   const listings = createListingCache({ history, feed, shared, count: metrics?.listed, now });
-  const reports = createReportCache({ shared: deps.shelf && shareReports(deps.shelf, feed) });
+  const reports = createReportCache({
+    shared: deps.shelf && shareReports(deps.shelf, feed),
+    count: metrics?.reported,
+  });
   const tokens = createAccessTokens({ ...deps.jwt, keys, now: () => new Date() });
   const sessions = createLiveSessions(units);
   const status = health(SERVICES);

@@ -6,6 +6,8 @@ import type { Stray } from '../rpc/turned-away.ts';
 export interface Counting {
   /** A listing was asked for, and there it was found. */
   listed(found: Found): void;
+  /** So was a report. */
+  reported(found: Found): void;
   /** A statement was answered, or has failed. */
   asked(seconds: number, failed: boolean): void;
   turnedAway(stray: Stray): void;
@@ -17,9 +19,9 @@ const FOUND: readonly Found[] = ['memory', 'underway', 'shared', 'database'];
 
 export function countings(registry: Registry): Counting {
   const registers = [registry];
-  const listings = new Counter({
+  const cached = new Counter({
     name: 'cache_requests_total',
-    help: 'Public listings that were asked for, by where the answer was: memory, underway (somebody was reading it), shared (Redis), database.',
+    help: 'Public listings and reports that were asked for, by where the answer was: memory, underway (somebody was reading it), shared (Redis), database.',
     labelNames: ['cache', 'found'],
     registers,
   });
@@ -36,11 +38,15 @@ export function countings(registry: Registry): Counting {
     labelNames: ['why'],
     registers,
   });
-  const listed = Object.fromEntries(FOUND.map((found) => [found, listings.labels('listings', found)]));
-  for (const found of FOUND) listed[found]?.inc(0);
+  const inCache = (cache: string) => {
+    const children = Object.fromEntries(FOUND.map((found) => [found, cached.labels(cache, found)]));
+    for (const found of FOUND) children[found]?.inc(0);
+    return (found: Found) => children[found]?.inc();
+  };
   const [answered, failures] = [statements.labels('ok'), statements.labels('failed')];
   return {
-    listed: (found) => listed[found]?.inc(),
+    listed: inCache('listings'),
+    reported: inCache('reports'),
     asked: (seconds, failed) => (failed ? failures : answered).observe(seconds),
     turnedAway: (stray) => strays.inc({ why: stray }),
   };
