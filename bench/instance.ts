@@ -33,7 +33,8 @@ export async function startInstance(
 ): Promise<Instance> {
   const file = join(folder, `log-${randomUUID()}`);
   const log = openSync(file, 'w');
-  const base = { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', GRPC_PORT: '0', HTTP_PORT: '0', DRAIN_DELAY: '0' };
+  const ports = { HOST: '127.0.0.1', GRPC_PORT: '0', HTTP_PORT: '0', METRICS_PORT: '0' };
+  const base = { PATH: process.env.PATH ?? '', ...ports, DRAIN_DELAY: '0' };
   const startedAt = performance.now();
   const child = spawn(process.execPath, [...flags, ...START], {
     cwd: ROOT,

@@ -24,6 +24,9 @@ describe('defaults', () => {
       host: '127.0.0.1',
       grpcPort: 50051,
       httpPort: 8080,
+      metricsHost: '127.0.0.1',
+      metricsPort: 9464,
+      tracing: undefined,
       databaseUrl: undefined,
       dataDir: resolve('.data'),
       databasePool: 20,
@@ -79,6 +82,9 @@ describe('what is given', () => {
       HOST: '10.0.0.1',
       GRPC_PORT: '0',
       HTTP_PORT: '65535',
+      METRICS_HOST: '10.0.0.2',
+      METRICS_PORT: '0',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318',
       DATABASE_POOL: '5',
       POOL_WAIT_MS: '100',
       TLS_CERT_FILE: 'cert.pem',
@@ -95,6 +101,9 @@ describe('what is given', () => {
       host: '10.0.0.1',
       grpcPort: 0,
       httpPort: 65_535,
+      metricsHost: '10.0.0.2',
+      metricsPort: 0,
+      tracing: { protocol: 'http/protobuf' },
       databasePool: 5,
       poolWaitMs: 100,
       tls: { certFile: resolve('cert.pem'), keyFile: '/etc/tls/key.pem' },
@@ -117,6 +126,18 @@ describe('what is given', () => {
     ['HTTP_PORT', 'http', 'HTTP_PORT is "http": it must be a whole number from 0 to 65535'],
     ['HTTP_PORT', '-1', 'HTTP_PORT is "-1": it must be a whole number from 0 to 65535'],
     ['HTTP_PORT', '80.5', 'HTTP_PORT is "80.5": it must be a whole number from 0 to 65535'],
+    ['METRICS_PORT', '9464/tcp', 'METRICS_PORT is "9464/tcp": it must be a whole number from 0 to 65535'],
+    [
+      'OTEL_EXPORTER_OTLP_PROTOCOL',
+      'udp',
+      'OTEL_EXPORTER_OTLP_PROTOCOL is "udp": it must be one of http/protobuf, http/json, grpc',
+    ],
+    [
+      'OTEL_TRACES_SAMPLER',
+      'some',
+      'OTEL_TRACES_SAMPLER is "some": it must be one of always_on, always_off, parentbased_always_on, parentbased_always_off, traceidratio, parentbased_traceidratio',
+    ],
+    ['OTEL_SDK_DISABLED', 'yes', 'OTEL_SDK_DISABLED is "yes": it must be one of true, false'],
     ['RATE_LIMITS', 'no', 'RATE_LIMITS is "no": it must be one of on, off'],
     ['DATABASE_POOL', '0', 'DATABASE_POOL is "0": it must be a whole number from 1 to 1000'],
     ['DATABASE_POOL', '1e3', 'DATABASE_POOL is "1e3": it must be a whole number from 1 to 1000'],
@@ -158,7 +179,35 @@ describe('what is given', () => {
   );
 });
 
+describe('tracing', () => {
+  const ON = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' };
+  const tracingOf = (env: Record<string, string>) => readConfig({ env }).tracing;
+
+  test('is off without an endpoint, or when the SDK is to be; the endpoint and protocol of traces alone come first', () => {
+    expect(tracingOf({ OTEL_SERVICE_NAME: 'clinic' })).toBeUndefined();
+    expect(tracingOf({ ...ON, OTEL_SDK_DISABLED: 'true' })).toBeUndefined();
+    expect(tracingOf({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://c/v1/traces' })).toEqual({
+      protocol: 'http/protobuf',
+    });
+    const protocols = { OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'grpc' };
+    expect(tracingOf({ ...ON, ...protocols })).toEqual({ protocol: 'grpc' });
+  });
+
+  test('a share of calls is a number from 0 to 1', () => {
+    const sampler = { ...ON, OTEL_TRACES_SAMPLER: 'parentbased_traceidratio' };
+    expect(messageOf({ ...sampler, OTEL_TRACES_SAMPLER_ARG: '0.05' })).toBe('taken');
+    for (const OTEL_TRACES_SAMPLER_ARG of ['5', '-1', 'half'])
+      expect(messageOf({ ...sampler, OTEL_TRACES_SAMPLER_ARG })).toMatch(/it must be a number from 0 to 1$/);
+  });
+});
+
 describe('secrets', () => {
+  test.each(['hunter2', 'ftp://user:hunter2@collector'])('an endpoint that can’t be read is not shown: %s', (url) => {
+    const message = messageOf({ OTEL_EXPORTER_OTLP_ENDPOINT: url });
+    expect(message).toMatch(/^OTEL_EXPORTER_OTLP_ENDPOINT is not a URL that can be read/);
+    expect(message).not.toContain('hunter2');
+  });
+
   test.each(['hunter2', 'http://:hunter2@cache'])('a REDIS_URL that can’t be read is not shown: %s', (url) => {
     const message = messageOf({ REDIS_URL: url });
     expect(message).toMatch(/^REDIS_URL is not a URL that can be read/);

@@ -7,6 +7,11 @@ export interface Config {
   readonly host: string;
   readonly grpcPort: number;
   readonly httpPort: number;
+  /** Where Prometheus asks. */
+  readonly metricsHost: string;
+  readonly metricsPort: number;
+  /** How spans travel to a collector, of which the SDK's own variables say the rest; absent: there are none. */
+  readonly tracing: { readonly protocol: OtlpProtocol } | undefined;
   /** Absent: the embedded PostgreSQL in `dataDir`. */
   readonly databaseUrl: string | undefined;
   readonly dataDir: string;
@@ -35,11 +40,16 @@ export interface Config {
   readonly instance: string;
 }
 
+export type OtlpProtocol = (typeof OTLP_PROTOCOLS)[number];
+
 /** A variable that is missing or wrong; the message says which, why, and what would be right. */
 export class ConfigError extends Error {}
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+const OTLP_PROTOCOLS = ['http/protobuf', 'http/json', 'grpc'] as const;
+const RATIO_SAMPLERS = ['traceidratio', 'parentbased_traceidratio'];
+const SAMPLERS = ['always_on', 'always_off', 'parentbased_always_on', 'parentbased_always_off', ...RATIO_SAMPLERS];
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
 /** Reads the environment: the only place that does. Commands that serve nothing need no signing keys. Throws ConfigError. */
@@ -61,6 +71,9 @@ export function readConfig({
     host: optional(env, 'HOST', String) ?? (databaseUrl ? '0.0.0.0' : '127.0.0.1'),
     grpcPort: optional(env, 'GRPC_PORT', port) ?? 50051,
     httpPort: optional(env, 'HTTP_PORT', port) ?? 8080,
+    metricsHost: optional(env, 'METRICS_HOST', String) ?? '127.0.0.1',
+    metricsPort: optional(env, 'METRICS_PORT', port) ?? 9464,
+    tracing: tracingOf(env),
     processes: optional(env, 'PROCESSES', processes) ?? 1,
     databaseUrl,
     dataDir: resolve(optional(env, 'DATA_DIR', String) ?? '.data'),
@@ -116,10 +129,10 @@ const processes: Reader<number> = (value, name) => {
   return Number(value);
 };
 
-function oneOf(values: readonly string[]): Reader<string> {
+function oneOf<T extends string>(values: readonly T[]): Reader<T> {
   return (value, name) => {
-    if (!values.includes(value)) throw wrong(name, value, `one of ${values.join(', ')}`);
-    return value;
+    if (!values.includes(value as T)) throw wrong(name, value, `one of ${values.join(', ')}`);
+    return value as T;
   };
 }
 
@@ -176,3 +189,28 @@ function tlsOf(env: Environment): Config['tls'] {
     `${missing} is missing: ${there} is set, and TLS needs both the certificate and its key (PEM files)`,
   );
 }
+
+/** The SDK reads its variables by itself, and goes on with a default where one can't be understood: those are refused here. */
+function tracingOf(env: Environment): Config['tracing'] {
+  const endpoints = ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'];
+  const given = endpoints.filter((name) => optional(env, name, httpUrl) !== undefined);
+  const disabled = optional(env, 'OTEL_SDK_DISABLED', oneOf(['true', 'false'])) === 'true';
+  const protocols = ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', 'OTEL_EXPORTER_OTLP_PROTOCOL'];
+  const [protocol = 'http/protobuf'] = protocols.flatMap((name) => optional(env, name, oneOf(OTLP_PROTOCOLS)) ?? []);
+  const sampler = optional(env, 'OTEL_TRACES_SAMPLER', oneOf(SAMPLERS));
+  if (RATIO_SAMPLERS.includes(sampler ?? '')) optional(env, 'OTEL_TRACES_SAMPLER_ARG', share);
+  return given.length === 0 || disabled ? undefined : { protocol };
+}
+
+const httpUrl: Reader<string> = (value, name) => {
+  // The value may hold a password and is not shown.
+  if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol))
+    throw new ConfigError(`${name} is not a URL that can be read: it must look like http://collector:4318`);
+  return value;
+};
+
+const share: Reader<number> = (value, name) => {
+  const number = Number(value);
+  if (!(number >= 0 && number <= 1)) throw wrong(name, value, 'a number from 0 to 1');
+  return number;
+};

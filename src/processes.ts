@@ -1,9 +1,13 @@
 import cluster from 'node:cluster';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { COMPILE_CACHE } from './compile-cache.ts';
 import type { Config } from './config.ts';
 import type { Logger } from './log.ts';
+import type { Snapshot } from './metrics/metrics.ts';
+import { type Succession, succession } from './metrics/summed.ts';
+import { supervisorMetrics } from './metrics/supervisor-metrics.ts';
 import { countForProcesses } from './process-counts.ts';
 import type { Order, Report } from './process-messages.ts';
 import { GRACE_MS, type Ports, type Serving } from './serve.ts';
@@ -14,6 +18,9 @@ const OVERDUE_MS = 10_000;
 const STABLE_MS = 10_000;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 10_000;
+/** Milliseconds for a process to tell what it has counted; after that what it told last stands. */
+const COUNT_MS = 1_000;
+const COUNTED = 'counted';
 
 /**
  * Has `config.processes` processes serve on the same ports, which get the connections in turn. Resolves when all serve; rejects
@@ -25,13 +32,20 @@ export async function startProcesses(config: Config, log: Logger): Promise<Servi
   cluster.setupPrimary({ exec: join(import.meta.dirname, 'worker.ts'), args: [] });
   countForProcesses();
   process.on('exit', killAll);
-  const places = Array.from({ length: config.processes }, (_, i) => fillPlace(configOf(config, i + 1), log));
+  const own = supervisorMetrics();
+  const places = Array.from({ length: config.processes }, (_, i) =>
+    fillPlace(configOf(config, i + 1), { log, replaced: own.replaced }),
+  );
   const [ports] = (await Promise.all(places.map(({ served }) => served))) as [Ports];
   const drain = async () => {
     setTimeout(killAll, config.drainDelayMs + GRACE_MS + OVERDUE_MS).unref();
     await Promise.all(places.map(({ empty }) => empty()));
   };
-  return { ports, drain };
+  const metrics = async () => [
+    await own.snapshot(),
+    ...(await Promise.all(places.map(({ metrics }) => metrics()))).flat(),
+  ];
+  return { ports, metrics, drain };
 }
 
 /** What one process is told: a name of its own, and its share of the connections. */
@@ -48,38 +62,62 @@ function killAll(): void {
 interface Place {
   /** Resolves when the first one serves. Rejects when it can't. */
   readonly served: Promise<Ports>;
+  /** What those who have served here have counted. */
+  metrics(): Promise<readonly Snapshot[]>;
   /** Has the process drain, and no other follow. Resolves when it is gone. */
   empty(): Promise<void>;
 }
 
-function fillPlace(config: Config, log: Logger): Place {
+/** What a place tells of what happens in it. */
+interface Told {
+  readonly log: Logger;
+  replaced(): void;
+}
+
+function fillPlace(config: Config, told: Told): Place {
+  const { log } = told;
   const emptied = new AbortController();
   const { instance } = config;
-  let now = startProcess(config, log);
+  const counts = succession();
+  const start = () => startProcess(config, { log, counted: counts.now });
+  let now = start();
   const { served } = now;
   const next = () => {
-    now = startProcess(config, log);
+    now = start();
     return now;
   };
-  const over = keepFilled(now, { next, instance, log, emptied: emptied.signal });
+  const over = keepFilled(now, { next, instance, ...told, counts, emptied: emptied.signal });
   const empty = async () => {
     emptied.abort();
     now.stop();
     await over;
   };
-  return { served, empty };
+  const metrics = async () => {
+    await now.count();
+    return counts.all();
+  };
+  return { served, metrics, empty };
 }
 
 /** Starts the `next` process whenever one has ended, until the place is to be empty. */
 async function keepFilled(
   first: Process,
-  { next, instance, log, emptied }: { next(): Process; instance: string; log: Logger; emptied: AbortSignal },
+  {
+    next,
+    instance,
+    log,
+    replaced,
+    counts,
+    emptied,
+  }: Told & { next(): Process; instance: string; counts: Succession; emptied: AbortSignal },
 ): Promise<void> {
   let failures = 0;
   for (let now = first; ; ) {
     const startedAt = performance.now();
     const end = await now.ended;
+    await counts.ended();
     if (emptied.aborted) return;
+    replaced();
     failures = performance.now() - startedAt < STABLE_MS ? failures + 1 : 0;
     const pauseMs = failures && Math.min(FIRST_PAUSE_MS * 2 ** (failures - 1), LONGEST_PAUSE_MS);
     log.error({ instance, pid: now.pid, end, pauseMs }, 'a process has ended: another will take its place');
@@ -100,10 +138,15 @@ interface Process {
   readonly served: Promise<Ports>;
   /** Resolves, with how, when it has ended. */
   readonly ended: Promise<string>;
+  /** Has it tell what it has counted. Resolves when it has, or hasn't in time. */
+  count(): Promise<void>;
   stop(): void;
 }
 
-function startProcess(config: Config, log: Logger): Process {
+function startProcess(
+  config: Config,
+  { log, counted }: { readonly log: Logger; readonly counted: (snapshot: Snapshot) => void },
+): Process {
   const worker = cluster.fork({ NODE_COMPILE_CACHE: COMPILE_CACHE });
   const { pid } = worker.process;
   log.info({ instance: config.instance, pid }, 'a process has started');
@@ -116,6 +159,10 @@ function startProcess(config: Config, log: Logger): Process {
   worker.on('message', (report: Report) => {
     if ('serving' in report) served.resolve(report.serving);
     if ('failure' in report) served.reject(new Error(report.failure));
+    if ('counted' in report) {
+      counted(report.counted);
+      worker.emit(COUNTED);
+    }
   });
   // Of a process that never began. Else of a message that found it gone, be it the library's or Node's own: its end tells.
   worker.on('error', (error) => pid === undefined && end(error.message));
@@ -123,5 +170,13 @@ function startProcess(config: Config, log: Logger): Process {
   worker.process.once('close', (code, signal) => end(signal ?? `exit code ${code}`));
   const tell = (order: Order) => void (worker.isConnected() && worker.send(order));
   tell({ serve: config });
-  return { pid, served: served.promise, ended: ended.promise, stop: () => tell({ stop: true }) };
+  const count = () => {
+    const told = once(worker, COUNTED, { signal: AbortSignal.timeout(COUNT_MS) }).then(
+      () => {},
+      () => {},
+    );
+    tell({ count: true });
+    return Promise.race([told, ended.promise.then(() => {})]);
+  };
+  return { pid, served: served.promise, ended: ended.promise, count, stop: () => tell({ stop: true }) };
 }

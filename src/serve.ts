@@ -2,9 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createPasswordHasher } from './auth/password.ts';
 import { type Config, ConfigError } from './config.ts';
 import type { Database } from './database.ts';
+import { poolLoad } from './db/orm.ts';
 import { type Readiness, watchedReadiness } from './db/readiness.ts';
+import { watchStatements } from './db/watched.ts';
 import { openKeys } from './keys.ts';
 import type { Logger } from './log.ts';
+import { createMetrics, type Snapshot } from './metrics/metrics.ts';
 import { countedByRedis, createRateCounter, type SharedCounter } from './rate-counter.ts';
 import { closeRedis, openRedis } from './redis.ts';
 import { redisShelf } from './redis-shelf.ts';
@@ -21,6 +24,8 @@ export interface Ports {
 /** Calls that are being answered. */
 export interface Serving {
   readonly ports: Ports;
+  /** What was counted of them, of each process for itself. */
+  metrics(): Promise<readonly Snapshot[]>;
   /** Says "not ready" first, then ends as the listeners do. Resolves when all is over; the database stays open. */
   drain(): Promise<void>;
 }
@@ -45,24 +50,45 @@ export async function serve(
   const shared = redis ? [countedByRedis(redis), ...counters] : counters;
   const shelf = redis && redisShelf(redis);
   const passwords = createPasswordHasher();
+  const metrics = createMetrics();
+  watchStatements(database.orm, metrics.asked);
   const takeTurn = config.rateLimits ? createRateCounter(shared).take : undefined;
   const answers = watchedReadiness(database.orm);
   let stopping = false;
   const ready = async () => (stopping ? STOPPING : answers());
   const jwt = { issuer: config.jwtIssuer, audience: config.jwtAudience };
-  const server = build({ ...config, orm: database.orm, keys, passwords, log, jwt, ready, tls, takeTurn, shelf });
+  const server = build({
+    ...config,
+    orm: database.orm,
+    keys,
+    passwords,
+    log,
+    metrics,
+    jwt,
+    ready,
+    tls,
+    takeTurn,
+    shelf,
+  });
   const ports = await listen(server, config);
-  const unwatch = watchHealth(server, ready, log);
+  let serving = false;
+  const onReady = (now: boolean) => {
+    serving = now;
+    server.setServing(now);
+  };
+  metrics.look({ pool: () => poolLoad(database.orm), waiting: server.units.waiting, ready: () => serving });
+  const unwatch = watchHealth(onReady, ready, log);
   const drain = async () => {
     stopping = true;
     unwatch();
-    server.setServing(false);
+    onReady(false);
     if (config.drainDelayMs > 0) await retire(server, config.drainDelayMs);
     await Promise.all([server.grpc.close(GRACE_MS), server.http.close(GRACE_MS)]);
     for (const one of [server, keys]) one.close();
     if (redis) closeRedis(redis);
+    metrics.stop();
   };
-  return { ports, drain };
+  return { ports, metrics: async () => [await metrics.snapshot()], drain };
 }
 
 function watchedRedis(url: string, log: Logger) {
@@ -81,8 +107,8 @@ async function listen({ grpc, http }: Server, { host, grpcPort, httpPort }: Conf
   return { grpcPort: await on(grpc, 'GRPC_PORT', grpcPort), httpPort: await on(http, 'HTTP_PORT', httpPort) };
 }
 
-/** Keeps the health service true: not serving while the database is away, and again when it is back. */
-function watchHealth(server: Server, ready: () => Promise<Readiness>, log: Logger): () => void {
+/** Keeps those who say whether calls are served true: not serving while the database is away, and again when it is back. */
+function watchHealth(onReady: (now: boolean) => void, ready: () => Promise<Readiness>, log: Logger): () => void {
   let before: string | undefined;
   let stopped = false;
   const look = async () => {
@@ -90,7 +116,7 @@ function watchHealth(server: Server, ready: () => Promise<Readiness>, log: Logge
     if (stopped) return;
     const told = JSON.stringify([now, warnings]);
     if (told !== before) {
-      server.setServing(now);
+      onReady(now);
       if (!now) log.error({ reasons }, 'not ready');
       else if (warnings.length) log.warn({ warnings }, 'ready, but');
       else log.info('ready');

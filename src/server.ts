@@ -26,6 +26,7 @@ import { bookingService } from './booking/service.ts';
 import type { Readiness } from './db/readiness.ts';
 import { type AnswerCodec, createUnitsOfWork, type UnitsOfWork } from './db/unit-of-work.ts';
 import type { Logger } from './log.ts';
+import type { Metrics } from './metrics/metrics.ts';
 import { authenticate } from './rpc/authenticate.ts';
 import { authorize } from './rpc/authorize.ts';
 import { canonicalIds } from './rpc/canonical-ids.ts';
@@ -63,6 +64,8 @@ export interface ServerDeps {
   readonly keys: SigningKeys;
   readonly passwords: PasswordHasher;
   readonly log: Logger;
+  /** Absent: nothing is counted. */
+  readonly metrics?: Pick<Metrics, 'called' | 'listed' | 'reported' | 'turnedAway'> | undefined;
   readonly ready: () => Promise<Readiness>;
   readonly jwt: { readonly issuer: string; readonly audience: string };
   readonly instance: string;
@@ -90,14 +93,17 @@ export interface Server {
 
 /** Builds everything: one set of handlers behind one chain of interceptors, on two listeners. */
 export function build(deps: ServerDeps): Server {
-  const { keys, passwords, log } = deps;
+  const { keys, passwords, log, metrics } = deps;
   const history = createListingHistory();
   const feed = followListings(deps.orm, history);
   const units = createUnits({ ...deps, history });
   const shared = deps.shelf && shareListings(deps.shelf, history, feed);
   const now = () => new Date(Date.now() + (deps.shiftMs?.() ?? 0));
-  const listings = createListingCache({ history, feed, shared, now });
-  const reports = createReportCache({ shared: deps.shelf && shareReports(deps.shelf, feed) });
+  const listings = createListingCache({ history, feed, shared, count: metrics?.listed, now });
+  const reports = createReportCache({
+    shared: deps.shelf && shareReports(deps.shelf, feed),
+    count: metrics?.reported,
+  });
   const tokens = createAccessTokens({ ...deps.jwt, keys, now: () => new Date() });
   const sessions = createLiveSessions(units);
   const status = health(SERVICES);
@@ -111,7 +117,7 @@ export function build(deps: ServerDeps): Server {
       ...open,
     ],
     interceptors: [
-      observe(log),
+      observe(log, metrics?.called),
       translateErrors(log),
       endPromptly(),
       shedLoad({ full: units.full, except: open.map(({ service }) => service.typeName) }),
@@ -127,6 +133,7 @@ export function build(deps: ServerDeps): Server {
       canonicalIds(),
     ],
     log,
+    countStray: metrics?.turnedAway,
     trustedProxies: deps.trustedProxies,
     ...(deps.tls && { tls: deps.tls }),
   };

@@ -1,26 +1,45 @@
 import { banner } from './banner.ts';
 import { type Config, readConfig } from './config.ts';
 import { runJobs } from './jobs/run-jobs.ts';
+import { watchedFigures } from './jobs/watched-figures.ts';
 import { createLog, logWhatLibrariesPrint } from './log.ts';
+import { instanceMetrics } from './metrics/instance-metrics.ts';
+import { openMetricsPort } from './metrics/port.ts';
 import { prepare } from './prepare.ts';
 import { startProcesses } from './processes.ts';
 import { serve } from './serve.ts';
 import { stopWhenAsked } from './stopping.ts';
+import { startTracing } from './tracing/start-tracing.ts';
 
 /** Starts everything and serves until a signal, by itself or by processes of its own; or says why not. */
 async function main(config: Config): Promise<void> {
   const log = createLog(config.logLevel);
   logWhatLibrariesPrint(log);
+  const metricsPort = await openMetricsPort(config, log);
   const database = await prepare(config, log);
-  const { ports, drain } =
+  const endTracing = await startTracing(config, log);
+  const { ports, metrics, drain } =
     config.processes === 1
       ? await serve(config, { log, database })
       : await startProcesses({ ...config, databaseUrl: database.url }, log);
-  log.info({ ...ports, host: config.host, instance: config.instance, processes: config.processes }, 'serving');
+  const instance = instanceMetrics(watchedFigures(database.orm));
+  metricsPort.show(async () => [await instance.snapshot(), ...(await metrics())]);
+  log.info(
+    {
+      ...ports,
+      metricsPort: metricsPort.port,
+      host: config.host,
+      instance: config.instance,
+      processes: config.processes,
+    },
+    'serving',
+  );
   if (database.embedded) process.stdout.write(banner(config, ports));
   const stopJobs = runJobs({ ...database, instance: config.instance, log });
   stopWhenAsked(log, database, async () => {
     await Promise.all([drain(), stopJobs()]);
+    metricsPort.close();
+    await endTracing();
     await database.close();
   });
 }

@@ -72,7 +72,7 @@ test('a port that is taken is named, with its variable', async () => {
   const squatter = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => squatter.once('listening', resolve));
   const port = String((squatter.address() as AddressInfo).port);
-  for (const name of ['GRPC_PORT', 'HTTP_PORT']) {
+  for (const name of ['GRPC_PORT', 'HTTP_PORT', 'METRICS_PORT']) {
     const { code, output } = await failToStart({ ...given, [name]: port });
     expect(code).toBe(1);
     expect(output).toMatch(new RegExp(`${name}.*:${port}.*${name}=`));

@@ -349,6 +349,7 @@ test('what is wrong is said once, and stops the start', async () => {
     ['PROCESSES', 'many', /PROCESSES is "many": it must be a whole number from 1 to 64, or auto/],
     ['GRPC_PORT', taken, new RegExp(`GRPC_PORT: can't listen on 127.0.0.1:${taken}: another process uses it already`)],
     ['HTTP_PORT', taken, new RegExp(`HTTP_PORT: can't listen on 127.0.0.1:${taken}: another process uses it already`)],
+    ['METRICS_PORT', taken, new RegExp(`METRICS_PORT: can't listen on 127.0.0.1:${taken}: another process uses it`)],
     ['HOST', 'no such host', /HOST/],
     ['JWT_KEYS_FILE', '/nowhere/keys.json', /JWT_KEYS_FILE/],
   ] as const) {

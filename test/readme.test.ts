@@ -17,7 +17,13 @@ beforeAll(async () => {
   blocks = [...(await readFile('README.md', 'utf8')).matchAll(/^```sh\n(.*?)^```/gms)].map(([, code]) => code ?? '');
   ports = [await freePort(), await freePort()];
   dataDir = await mkdtemp(join(tmpdir(), 'amrutam-readme-'));
-  env = { ...process.env, GRPC_PORT: String(ports[0]), HTTP_PORT: String(ports[1]), DATA_DIR: dataDir };
+  env = {
+    ...process.env,
+    GRPC_PORT: String(ports[0]),
+    HTTP_PORT: String(ports[1]),
+    METRICS_PORT: '0',
+    DATA_DIR: dataDir,
+  };
   delete env.DATABASE_URL;
   server = spawn('npm', ['start'], { env, detached: true, stdio: ['ignore', 'pipe', 'inherit'] });
   await new Promise<void>((resolve, reject) => {

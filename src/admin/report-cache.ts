@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { Found } from '../availability/listing-cache.ts';
 import { orAbort } from '../or-abort.ts';
 import type { SharedReports } from './shared-reports.ts';
 
@@ -11,6 +12,8 @@ export interface ReportCache {
 export interface ReportCacheOptions {
   /** Absent: each process keeps its own. */
   readonly shared?: SharedReports | undefined;
+  /** Hears of each answer. */
+  readonly count?: ((found: Found) => void) | undefined;
   /** Milliseconds that only go up. */
   readonly clock?: () => number;
 }
@@ -37,7 +40,11 @@ interface Reading {
  * Reports read every booking of their range, so they are not read for each who asks. What counts in them changes with every
  * booking, so they are kept for a time and not until something changes: then nothing would be kept.
  */
-export function createReportCache({ shared, clock = () => performance.now() }: ReportCacheOptions): ReportCache {
+export function createReportCache({
+  shared,
+  count = () => {},
+  clock = () => performance.now(),
+}: ReportCacheOptions): ReportCache {
   const kept = new LRUCache<string, Kept>({
     maxSize: LARGEST,
     sizeCalculation: ({ bytes }, key) => bytes.length + 2 * key.length + BESIDE,
@@ -49,6 +56,7 @@ export function createReportCache({ shared, clock = () => performance.now() }: R
     const shown = shared?.shown();
     // Not kept here: nobody knows how old it is, but that it counts now.
     const given = await shared?.get(key);
+    count(given ? 'shared' : 'database');
     if (given) return given;
     const bytes = await read();
     kept.set(key, { bytes, since });
@@ -66,9 +74,14 @@ export function createReportCache({ shared, clock = () => performance.now() }: R
   return {
     async answer(key, read, signal) {
       const found = kept.get(key);
-      if (found && isFresh(found.since)) return found.bytes;
+      if (found && isFresh(found.since)) {
+        count('memory');
+        return found.bytes;
+      }
       const underWay = reading.get(key);
-      const joined = underWay && isFresh(underWay.since) ? underWay : begin(key, read);
+      const fresh = underWay && isFresh(underWay.since);
+      if (fresh) count('underway');
+      const joined = fresh ? underWay : begin(key, read);
       joined.waiting += 1;
       try {
         return await orAbort(signal, joined.answer);

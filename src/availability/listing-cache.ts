@@ -13,6 +13,9 @@ export interface Listing {
   readonly until: Date | undefined;
 }
 
+/** Where an answer was: kept here, being read already for somebody else, left by another instance, or in the database only. */
+export type Found = 'memory' | 'underway' | 'shared' | 'database';
+
 /** Answers of public listings, kept for as long as nothing in them has changed. */
 export interface ListingCache {
   /** The answer kept under `key`, else what `read` reads: once for all who ask meanwhile. */
@@ -24,6 +27,8 @@ export interface ListingCacheOptions {
   readonly feed: Pick<ListingFeed, 'asOf' | 'latest'>;
   /** Absent: each process keeps its own. */
   readonly shared?: SharedListings | undefined;
+  /** Hears of each answer. */
+  readonly count?: ((found: Found) => void) | undefined;
   readonly now: () => Date;
 }
 
@@ -48,7 +53,13 @@ interface Kept extends Listing {
   readonly from: Date;
 }
 
-export function createListingCache({ history, feed, shared, now }: ListingCacheOptions): ListingCache {
+export function createListingCache({
+  history,
+  feed,
+  shared,
+  count = () => {},
+  now,
+}: ListingCacheOptions): ListingCache {
   const kept = new LRUCache<string, Kept>({
     maxSize: LARGEST,
     sizeCalculation: ({ bytes, of }, key) => bytes.length + 2 * key.length + 64 * of.doctors.length + BESIDE,
@@ -68,6 +79,7 @@ export function createListingCache({ history, feed, shared, now }: ListingCacheO
   async function readAfresh(key: string, read: (signal: AbortSignal) => Promise<Listing>): Promise<Uint8Array> {
     const [since, readAt, from, shows] = [history.now(), performance.now(), now(), feed.latest()];
     const given = await shared?.get(key);
+    count(given ? 'shared' : 'database');
     const listing = given ?? (await inTime(read));
     kept.set(key, { ...listing, since, readAt, from });
     if (!given && shared && shows) shared.put(key, listing, shows);
@@ -76,10 +88,16 @@ export function createListingCache({ history, feed, shared, now }: ListingCacheO
   return {
     answer(key, read, signal) {
       const found = kept.get(key);
-      if (found && isGood(found)) return Promise.resolve(found.bytes);
+      if (found && isGood(found)) {
+        count('memory');
+        return Promise.resolve(found.bytes);
+      }
       // A read that began before something was heard may not show it, and whoever asks now may know of it.
       const underWay = reading.get(key);
-      if (underWay?.since === history.now()) return orAbort(signal, underWay.answer);
+      if (underWay?.since === history.now()) {
+        count('underway');
+        return orAbort(signal, underWay.answer);
+      }
       const answer = readAfresh(key, read).finally(() => {
         if (reading.get(key)?.answer === answer) reading.delete(key);
       });

@@ -6,6 +6,8 @@ export interface Line {
   enter(signal: AbortSignal): Promise<() => void>;
   /** Whether who comes now would wait too long, and should rather come again later. */
   full(): boolean;
+  /** How many wait. */
+  waiting(): number;
 }
 
 /** In line at most. */
@@ -69,6 +71,7 @@ export function createLine({ connections, waitMs }: { connections: number; waitM
       shorten(now);
       return true;
     },
+    waiting: () => waiting.size,
   };
 }
 

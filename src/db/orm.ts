@@ -4,7 +4,7 @@ import { PostgresDialect, type PostgresPool } from 'kysely';
 import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
 import { BEGIN_NAME } from './opening-query.ts';
-import { createPool, type PoolOptions } from './pool.ts';
+import { createPool, type PoolLoad, type PoolOptions } from './pool.ts';
 import { sql } from './sql.ts';
 import { forkFor, row, rows } from './statement.ts';
 import { inTransaction, retrying } from './transaction.ts';
@@ -68,6 +68,11 @@ export function createOrm(database: DatabaseOptions, entities: readonly EntitySc
 
 /** Of each ORM, made when it is first needed. */
 const pools = new WeakMap<MikroORM, ReturnType<typeof createPool>>();
+
+/** How many connections there are. */
+export function poolLoad(orm: MikroORM): PoolLoad {
+  return pools.get(orm)?.load() ?? { inUse: 0, idle: 0, limit: 0 };
+}
 
 /** Resolves when there is a database as far as is known, asking it when that is doubtful; throws the driver's error else. */
 export async function databaseThere(orm: MikroORM): Promise<void> {

@@ -15,6 +15,13 @@ export interface PoolOptions extends pg.PoolConfig {
   readonly statementMs?: number | undefined;
 }
 
+/** Connections: given out, or being made; free; and how many there may be. */
+export interface PoolLoad {
+  readonly inUse: number;
+  readonly idle: number;
+  readonly limit: number;
+}
+
 /**
  * A pool that survives what databases and networks do: connections that are silent for too long, and those of a server
  * that is going or became read-only, are never given out again; while no database is there callers are told at once
@@ -23,7 +30,12 @@ export interface PoolOptions extends pg.PoolConfig {
 export function createPool(
   { statementMs, ...options }: PoolOptions,
   warn: (message: string) => void,
-): { readonly pool: PostgresPool; readonly presence: Presence; readonly names: PreparedNames } {
+): {
+  readonly pool: PostgresPool;
+  readonly presence: Presence;
+  readonly names: PreparedNames;
+  readonly load: () => PoolLoad;
+} {
   const names = createPreparedNames();
   const presence = createPresence(() => ask(pool, options));
   const onGone = (error: unknown) => {
@@ -51,7 +63,8 @@ export function createPool(
     warn(`idle connection: ${error.message}`);
   });
   const given = { connect: () => connect(pool, presence), end: () => pool.end(), options: pool.options };
-  return { pool: given, presence, names };
+  const load = () => ({ inUse: pool.totalCount - pool.idleCount, idle: pool.idleCount, limit: pool.options.max ?? 0 });
+  return { pool: given, presence, names, load };
 }
 
 /** Milliseconds that a free connection has to answer when it is doubtful whether there is a database. */

@@ -2,6 +2,7 @@ import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { CompiledQuery } from 'kysely';
 import { withPatience } from './patience.ts';
 import { compileSql, type Sql, sql } from './sql.ts';
+import { watched, watchedAs } from './watched.ts';
 
 export type { Sql } from './sql.ts';
 
@@ -12,6 +13,7 @@ const allowances = new WeakMap<EntityManager, number>();
 export function forkFor(orm: MikroORM, signal?: AbortSignal): EntityManager {
   const em = orm.em.fork() as EntityManager;
   if (signal) signals.set(em, signal);
+  watchedAs(orm, em);
   return em;
 }
 
@@ -27,7 +29,8 @@ export async function rows<T>(em: EntityManager, statement: Sql): Promise<T[]> {
   const { text, values } = compileSql(statement);
   const asked = CompiledQuery.raw(text, [...values]);
   const patience = { signal, statementMs: allowances.get(em) };
-  const result = await withPatience(patience, () => em.getKysely().executeQuery<T>(asked));
+  const ask = () => withPatience(patience, () => em.getKysely().executeQuery<T>(asked));
+  const result = await watched(em, text, ask);
   return result.rows;
 }
 

@@ -4,6 +4,7 @@ import { Fault } from '../fault.ts';
 import { isDefinite, isRetryable, toFault } from './database-error.ts';
 import { withPatience } from './patience.ts';
 import { forkFor } from './statement.ts';
+import { watched } from './watched.ts';
 
 /** Tries at a transaction that deadlocks. */
 const TRIES = 3;
@@ -38,7 +39,7 @@ export async function inTransaction<T>(
 async function commit(em: EntityManager): Promise<void> {
   em.clear(); // everything is written already: nothing may be left for MikroORM's own flush
   try {
-    await em.commit();
+    await watched(em, 'COMMIT', () => em.commit());
   } catch (error) {
     await em.rollback().catch(() => {}); // nothing else gives the connection back to the pool
     if (isDefinite(error)) throw error;

@@ -2,6 +2,7 @@ import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { Call, Caller } from '../caller.ts';
 import type { Fault } from '../fault.ts';
 import { orAbort } from '../or-abort.ts';
+import { tracer, within } from '../tracing/tracer.ts';
 import { attemptOnce } from './attempt-once.ts';
 import { attemptWrite } from './attempt-write.ts';
 import { createGate, type Gate, type Leave } from './gate.ts';
@@ -84,6 +85,8 @@ export interface UnitsOfWorkOptions {
 export interface UnitsOfWork {
   /** Whether so much waits that who comes now should rather come again later. */
   full(): boolean;
+  /** How many wait for a connection. */
+  waiting(): number;
   /** Reads, each statement for itself. `now` is this process' time, good enough to list, never to decide. */
   read<T>(signal: AbortSignal, work: (em: EntityManager, now: Date) => Promise<T>): Promise<T>;
   /** Reads that may take long, in one transaction: 25 s a statement instead of 5, and still the caller's deadline. */
@@ -135,9 +138,8 @@ export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
    * Works behind all those gates, and leaves them whatever happens. The line comes last: who waits at a gate takes no place in it.
    * `eases` says of a result whether the next ones will hardly hold each other up.
    */
-  async function through<T>(
-    ways: readonly Way[],
-    signal: AbortSignal,
+  async function passed<T>(
+    { ways, signal }: Passage,
     work: () => Promise<T>,
     eases?: (result: T) => boolean,
   ): Promise<T> {
@@ -153,29 +155,43 @@ export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
       for (const out of leave.reverse()) out(eased);
     }
   }
+  /** The same, in a span that tells how long it waited. */
+  function through<T>(passage: Passage, work: () => Promise<T>, eases?: (result: T) => boolean): Promise<T> {
+    const span = tracer()?.part('unit of work', { 'amrutam.unit': passage.unit });
+    if (!span) return passed(passage, work, eases);
+    const startedAt = performance.now();
+    const begin = () => {
+      span.tell({ 'amrutam.waited_ms': performance.now() - startedAt });
+      return work();
+    };
+    return within(span, () => passed(passage, begin, eases));
+  }
   return {
     full: line.full,
+    waiting: line.waiting,
     async read(signal, work) {
       const now = () => new Date(Date.now() + shiftMs());
       const reading = () => retrying(signal, () => work(forkFor(options.orm, signal), now()));
-      return orAbort(signal, through([], signal, reading));
+      return orAbort(signal, through({ unit: 'read', ways: [], signal }, reading));
     },
     async report(signal, work) {
       const slowly = async (em: EntityManager) => {
         await allowStatements(em, 25_000);
         return work(em);
       };
-      return through([[gates.report, '']], signal, () =>
+      return through({ unit: 'report', ways: [[gates.report, '']], signal }, () =>
         retrying(signal, () => inTransaction(options.orm, signal, slowly)),
       );
     },
     async write(call, work, account) {
       const ways: Way[] = account === undefined ? [] : [[gates.account, account]];
       if (call.caller) ways.push([gates.caller, call.caller.userId]);
-      return through(ways, call.signal, () => retrying(call.signal, () => attemptWrite(options, call, work)));
+      return through({ unit: 'write', ways, signal: call.signal }, () =>
+        retrying(call.signal, () => attemptWrite(options, call, work)),
+      );
     },
     async recordDenial(call, denial) {
-      await through([], call.signal, () =>
+      await through({ unit: 'denial', ways: [], signal: call.signal }, () =>
         translated(call.signal, () => recordDenial(options, { call, subject: {}, denial })),
       );
     },
@@ -190,7 +206,11 @@ export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
       if (slotId) ways.push([gates.slot, slotId]);
       const attempt = { call, request, crowded, work, encode };
       const attempting = () => retrying(call.signal, () => attemptOnce(options, attempt));
-      const outcome = await through(ways, call.signal, attempting, (refused) => refused instanceof Error);
+      const outcome = await through(
+        { unit: 'once', ways, signal: call.signal },
+        attempting,
+        (refused) => refused instanceof Error,
+      );
       if (outcome instanceof Error) throw outcome;
       return outcome;
     },
@@ -199,3 +219,11 @@ export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
 
 /** A gate, and for whom to enter it. */
 type Way = readonly [gate: Gate, key: string];
+
+/** What stands before a unit of work. */
+interface Passage {
+  /** What the unit is called in traces. */
+  readonly unit: string;
+  readonly ways: readonly Way[];
+  readonly signal: AbortSignal;
+}

@@ -1,3 +1,4 @@
+import { inJob } from '../tracing/tracer.ts';
 import type { Job } from './job.ts';
 import { type LeaseOptions, NotTheHolder, takeLease } from './lease.ts';
 
@@ -12,7 +13,11 @@ export interface Ran {
  * Does a job once, if nobody else is at it, and keeps on record how that went. Throws what the job has thrown, the reason of
  * `signal`, or NotTheHolder: then another run does it.
  */
-export async function perform(job: Job, options: Omit<LeaseOptions, 'job'>): Promise<Ran> {
+export function perform(job: Job, options: Omit<LeaseOptions, 'job'>): Promise<Ran> {
+  return inJob(`job ${job.name}`, () => run(job, options));
+}
+
+async function run(job: Job, options: Omit<LeaseOptions, 'job'>): Promise<Ran> {
   const startedAt = performance.now();
   const lease = await takeLease({ ...options, job: job.name });
   let changed: number;

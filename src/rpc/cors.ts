@@ -2,7 +2,8 @@ import { cors as connect } from '@connectrpc/connect';
 import { type HttpRequest, type HttpResponse, vary } from './http-headers.ts';
 
 const METHODS = connect.allowedMethods.join(', ');
-const REQUEST_HEADERS = [...connect.allowedHeaders, 'authorization', 'if-none-match', 'x-request-id'].join(', ');
+const OUR_HEADERS = ['authorization', 'if-none-match', 'x-request-id', 'traceparent', 'tracestate'];
+const REQUEST_HEADERS = [...connect.allowedHeaders, ...OUR_HEADERS].join(', ');
 const RESPONSE_HEADERS = [...connect.exposedHeaders, 'etag', 'x-request-id', 'idempotency-replayed'].join(', ');
 const PREFLIGHT_SECONDS = 7200;
 

@@ -5,7 +5,7 @@ import { isTrusted } from './client-address.ts';
 import type { DoorOptions } from './connection-limit.ts';
 import type { Limits } from './limits.ts';
 import type { CallLog } from './log.ts';
-import { turnedAway } from './turned-away.ts';
+import { type Stray, turnedAway } from './turned-away.ts';
 
 /** A service and what answers it. Methods that `impl` lacks are UNIMPLEMENTED. */
 export interface Route {
@@ -25,6 +25,8 @@ export interface ListenerOptions {
   /** Outermost first; server.ts has the chain. */
   readonly interceptors: readonly Interceptor[];
   readonly log: CallLog;
+  /** Hears of what is turned away before it is a call. */
+  readonly countStray?: ((stray: Stray) => void) | undefined;
   /** Absent: plain text. */
   readonly tls?: TlsPair;
   /** Addresses or CIDR ranges of proxies whose x-forwarded-for counts. */
@@ -53,8 +55,8 @@ export function route<S extends DescService>(service: S, impl: Partial<ServiceIm
 }
 
 /** Who may come in, and how many, as the options of a listener have it. */
-export function doorOf({ trustedProxies = [], log }: ListenerOptions, limits: Limits): DoorOptions {
-  return { limits, isProxy: isTrusted(trustedProxies), turnAway: turnedAway(log) };
+export function doorOf({ trustedProxies = [], log, countStray }: ListenerOptions, limits: Limits): DoorOptions {
+  return { limits, isProxy: isTrusted(trustedProxies), turnAway: turnedAway(log, undefined, countStray) };
 }
 
 /** Starts `server`, and resolves with its port. What fails later, such as an accept without file descriptors, is logged. */

@@ -26,7 +26,7 @@ const MOST_CLIENTS = 1_000;
  * Logs how many strays there were, and which client was turned away most: the first ones soon, then a sum from time to
  * time. A flood costs no disk.
  */
-export function turnedAway(log: CallLog, everyMs = EVERY_MS): TurnAway {
+export function turnedAway(log: CallLog, everyMs = EVERY_MS, count: (stray: Stray) => void = () => {}): TurnAway {
   const counts = new Map<Stray, number>();
   const clients = new Map<string, number>();
   let toTell = false;
@@ -40,6 +40,7 @@ export function turnedAway(log: CallLog, everyMs = EVERY_MS): TurnAway {
     clients.clear();
   };
   return (stray, client) => {
+    count(stray);
     counts.set(stray, (counts.get(stray) ?? 0) + 1);
     if (client !== undefined && (clients.has(client) || clients.size < MOST_CLIENTS))
       clients.set(client, (clients.get(client) ?? 0) + 1);

@@ -19,6 +19,7 @@ export interface Ended {
 export interface Service {
   readonly grpcPort: number;
   readonly httpPort: number;
+  readonly metricsPort: number;
   readonly pid: number;
   /** What it has written so far, on both of its outputs. */
   output(): string;
@@ -47,9 +48,12 @@ export async function startService(env: Environment, root = ROOT): Promise<Servi
   const line = output()
     .split('\n')
     .find((one) => one.includes('"msg":"serving"')) as string;
-  const { grpcPort, httpPort } = JSON.parse(line) as { grpcPort: number; httpPort: number };
+  const { grpcPort, httpPort, metricsPort } = JSON.parse(line) as Pick<
+    Service,
+    'grpcPort' | 'httpPort' | 'metricsPort'
+  >;
   const pid = child.pid as number;
-  return { grpcPort, httpPort, pid, output, wrote, ended, kill: (signal) => void child.kill(signal) };
+  return { grpcPort, httpPort, metricsPort, pid, output, wrote, ended, kill: (signal) => void child.kill(signal) };
 }
 
 /** Runs src/main.ts until it gives up. One that serves after all is killed, so that its code is null. */
@@ -82,7 +86,8 @@ function launch(
   args: readonly string[],
   { env, root = ROOT }: { env: Environment; root?: string },
 ): ChildProcess {
-  const base = { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', GRPC_PORT: '0', HTTP_PORT: '0', DRAIN_DELAY: '0' };
+  const ports = { HOST: '127.0.0.1', GRPC_PORT: '0', HTTP_PORT: '0', METRICS_PORT: '0' };
+  const base = { PATH: process.env.PATH ?? '', ...ports, DRAIN_DELAY: '0' };
   const limits = { RATE_LIMITS: 'off' }; // tests and drills come from one address; those about the limits set them on
   const child = spawn(process.execPath, [file, ...args], { cwd: root, env: { ...base, ...limits, ...env } });
   child.stdin.on('error', () => {}); // it may end without having read
