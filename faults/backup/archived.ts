@@ -51,53 +51,89 @@ const SETTINGS = [
 export async function startArchived(programs: string, root: string): Promise<Archived> {
   const folder = await mkdtemp(join(tmpdir(), 'amrutam-archived-'));
   const account = await accountIn(folder);
-  const inside = (...names: string[]) => join(folder, ...names);
-  const [data, repository, scripts] = [inside('data'), inside('repository'), inside('pgbackrest')];
-  await cp(join(root, 'deploy', 'pgbackrest'), scripts, { recursive: true });
-  for (const name of [repository, inside('lock')]) await mkdir(name);
-  const port = await freePort();
-  const env = {
-    PATH: [programs, process.env.PATH].join(delimiter),
-    LC_ALL: 'C',
-    TMPDIR: folder,
-    PGDATA: data,
-    PGUSER: 'postgres',
-    PGBACKREST_CONFIG: join(scripts, 'pgbackrest.conf'),
-    PGBACKREST_PG1_PATH: data,
-    PGBACKREST_PG1_PORT: `${port}`,
-    PGBACKREST_PG1_SOCKET_PATH: folder,
-    PGBACKREST_PG1_USER: 'postgres',
-    PGBACKREST_REPO1_PATH: repository,
-    PGBACKREST_REPO1_CIPHER_PASS: 'a passphrase of this drill',
-    PGBACKREST_LOCK_PATH: inside('lock'),
-    BACKUP_FAILURE_FILE: inside('failure'),
-  };
-  const as = { ...account, cwd: folder, env, maxBuffer: 64 * 1024 * 1024 };
-  const script = async (name: string, args: readonly string[]): Promise<Ran> => {
-    const startedAt = performance.now();
-    const ended = (code: number, { stdout = '', stderr = '' }) => ({
-      code,
-      output: stdout + stderr,
-      ms: performance.now() - startedAt,
-    });
-    return run(join(scripts, name), args, as).then(
-      (done) => ended(0, done),
-      (error) => ended(Number(error.code) || -1, error),
-    );
-  };
-  if (account.uid !== undefined) for (const name of ['repository', 'lock']) await own(inside(name), account);
-  await run(
-    join(programs, 'initdb'),
-    ['-D', data, '-U', 'postgres', '-N', '-k', '--auth=trust', '-E', 'UTF8', '--locale=C.UTF-8'],
-    as,
-  );
-  await run(join(scripts, 'initdb.sh'), [], as);
-  const settings = [...SETTINGS, `port = ${port}`, `unix_socket_directories = '${folder}'`];
-  await appendFile(join(data, 'postgresql.conf'), `${settings.join('\n')}\n`);
+  const place: Place = { programs, folder, account, port: await freePort() };
+  try {
+    await makeCluster(place, root);
+    return await serve(place);
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+    throw error;
+  }
+}
 
+interface Place {
+  readonly programs: string;
+  readonly folder: string;
+  readonly account: { readonly uid?: number; readonly gid?: number };
+  readonly port: number;
+}
+
+const dataIn = ({ folder }: Place) => join(folder, 'data');
+const scriptsIn = ({ folder }: Place) => join(folder, 'pgbackrest');
+const repositoryIn = ({ folder }: Place) => join(folder, 'repository');
+const lockIn = ({ folder }: Place) => join(folder, 'lock');
+
+/** What tells pgBackRest and the scripts that they are not where pgbackrest.conf says. */
+function environment(place: Place): Record<string, string> {
+  return {
+    PATH: [place.programs, process.env.PATH].join(delimiter),
+    LC_ALL: 'C',
+    TMPDIR: place.folder,
+    PGDATA: dataIn(place),
+    PGUSER: 'postgres',
+    PGBACKREST_CONFIG: join(scriptsIn(place), 'pgbackrest.conf'),
+    PGBACKREST_PG1_PATH: dataIn(place),
+    PGBACKREST_PG1_PORT: `${place.port}`,
+    PGBACKREST_PG1_SOCKET_PATH: place.folder,
+    PGBACKREST_PG1_USER: 'postgres',
+    PGBACKREST_REPO1_PATH: repositoryIn(place),
+    PGBACKREST_REPO1_CIPHER_PASS: 'a passphrase of this drill',
+    PGBACKREST_LOCK_PATH: lockIn(place),
+    BACKUP_FAILURE_FILE: join(place.folder, 'failure'),
+  };
+}
+
+/** How programs are run there. */
+const as = (place: Place) => ({
+  ...place.account,
+  cwd: place.folder,
+  env: environment(place),
+  maxBuffer: 64 * 1024 * 1024,
+});
+
+async function makeCluster(place: Place, root: string): Promise<void> {
+  const { account, folder, port } = place;
+  await cp(join(root, 'deploy', 'pgbackrest'), scriptsIn(place), { recursive: true });
+  for (const made of [repositoryIn(place), lockIn(place)]) {
+    await mkdir(made);
+    if (account.uid !== undefined && account.gid !== undefined) await chown(made, account.uid, account.gid);
+  }
+  const options = ['-U', 'postgres', '-N', '-k', '--auth=trust', '-E', 'UTF8', '--locale=C.UTF-8'];
+  await run(join(place.programs, 'initdb'), ['-D', dataIn(place), ...options], as(place));
+  await run(join(scriptsIn(place), 'initdb.sh'), [], as(place));
+  const settings = [...SETTINGS, `port = ${port}`, `unix_socket_directories = '${folder}'`];
+  await appendFile(join(dataIn(place), 'postgresql.conf'), `${settings.join('\n')}\n`);
+}
+
+async function runScript(place: Place, name: string, args: readonly string[]): Promise<Ran> {
+  const startedAt = performance.now();
+  const ended = (code: number, { stdout = '', stderr = '' }): Ran => ({
+    code,
+    output: stdout + stderr,
+    ms: performance.now() - startedAt,
+  });
+  return run(join(scriptsIn(place), name), args, as(place)).then(
+    (done) => ended(0, done),
+    (error) => ended(Number(error.code) || -1, error),
+  );
+}
+
+async function serve(place: Place): Promise<Archived> {
+  const { programs, folder, account, port } = place;
+  const data = dataIn(place);
   let server: Supervised;
   const start = async () => {
-    const via = ['env', ...Object.entries(env).map(([name, value]) => `${name}=${value}`)];
+    const via = ['env', ...Object.entries(environment(place)).map(([name, value]) => `${name}=${value}`)];
     server = supervise([join(programs, 'postgres'), '-D', data], { spawnAs: account, via, own: async () => {} });
     await answers(port, server);
   };
@@ -110,11 +146,11 @@ export async function startArchived(programs: string, root: string): Promise<Arc
     port,
     url: (database = 'postgres') => urlOf(port, database),
     query,
-    backups: join(repository, 'backup', STANZA),
-    wal: join(repository, 'archive', STANZA, `${version}-1`),
-    aside: (name) => inside(name),
-    schedule: (command) => script('schedule.sh', [command]),
-    restore: (...args) => script('restore.sh', args),
+    backups: join(repositoryIn(place), 'backup', STANZA),
+    wal: join(repositoryIn(place), 'archive', STANZA, `${version}-1`),
+    aside: (name) => join(folder, name),
+    schedule: (command) => runScript(place, 'schedule.sh', [command]),
+    restore: (...args) => runScript(place, 'restore.sh', args),
     async archiveAll() {
       await query("SELECT pg_logical_emit_message(true, 'drill', 'a segment without anything in it is not archived')");
       const [switched] = await query('SELECT pg_walfile_name(pg_switch_wal()) AS name');
@@ -136,10 +172,6 @@ export async function startArchived(programs: string, root: string): Promise<Arc
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     },
   };
-}
-
-async function own(path: string, { uid = 0, gid = 0 }: { uid?: number; gid?: number }): Promise<void> {
-  await chown(path, uid, gid);
 }
 
 /** PostgreSQL's processes work in their data directory. */

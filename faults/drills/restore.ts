@@ -69,7 +69,7 @@ export const restore: Drill = {
   run: (stage) =>
     onArchivedDatabase(stage, async (scene) => {
       const moment = await restoreToMoment(scene, { bookings: stage.bookings ?? 0, afterMs: AFTER_MS });
-      await refuseDamaged(scene);
+      if (!stage.bookings) await refuseDamaged(scene); // which is the same whatever the size
       const disk = await restoreFromDisk(scene);
       const latest = await restoreToLatest(scene, LIGHT_MS);
       return reportOf([moment, disk, latest]);
