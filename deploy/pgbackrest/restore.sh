@@ -8,6 +8,7 @@ usage() {
 restore.sh --to 'YYYY-MM-DD HH:MM:SS+00' | --to latest
   --move-aside       where the data directory isn't empty: rename it first. What it had not archived yet is then restored too
   --overwrite        where the data directory isn't empty: replace what is in it (needs no room, and there is no way back)
+  --wal-from DIR     an old data directory: what it had not archived yet is restored too
   --copy DIR         restore into DIR instead, to look at or to rehearse: the database may be running, and nothing of the copy is archived
   --set LABEL        from this backup (pgbackrest info lists them); otherwise from the newest before the moment
   --timeline N       along this timeline; otherwise along the one that was in use at the moment
@@ -20,18 +21,20 @@ TEXT
 say() { echo "restore: $*"; }
 die() {
   echo "restore: NOT RESTORED: $*" >&2
+  [ -z "$moved" ] || echo "restore: what was there before is in $moved. To try again: --overwrite --wal-from $moved" >&2
   exit 1
 }
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 [ "$(id -u)" != 0 ] || exec setpriv --reuid=postgres --regid=postgres --init-groups -- "$here/restore.sh" "$@"
 
-to= replace= copy= set= timeline= end_sessions=true despite=
+to= replace= copy= set= timeline= wal_from= moved= end_sessions=true despite=
 while (($#)); do
   case $1 in
-    --to | --copy | --set | --timeline)
+    --to | --copy | --set | --timeline | --wal-from)
       [ -n "${2:-}" ] || { usage >&2; exit 2; }
-      printf -v "${1#--}" %s "$2"
+      name=${1#--}
+      printf -v "${name/-/_}" %s "$2"
       shift
       ;;
     --move-aside | --overwrite) replace=${1#--} ;;
@@ -103,7 +106,7 @@ fi
 # --- The data directory: nothing in it is lost unasked.
 
 runs() {
-  [ -z "$(find /proc -maxdepth 2 -name cwd -lname "$data" 2>/dev/null)" ] || return 0
+  [ -z "$(find /proc -maxdepth 2 -name cwd -lname "$(realpath -m "$data")" 2>/dev/null)" ] || return 0
   [ -z "$copy" ] || return 1
   local code=0
   pg_isready -q -t 3 -h "${PGBACKREST_PG1_SOCKET_PATH:-$(setting pg1-socket-path)}" -p "${PGBACKREST_PG1_PORT:-5432}" || code=$?
@@ -111,14 +114,15 @@ runs() {
 }
 ! runs || die "PostgreSQL is running on $data. Stop it first; to look at an earlier state beside it: --copy DIR"
 
-old=
 if [ -n "$(ls -A "$data" 2>/dev/null || true)" ]; then
   [ -z "$copy" ] || die "$data isn't empty"
   case $replace in
     move-aside)
-      old=$data.until-$(date -u +%Y%m%dT%H%M%SZ)
-      mv "$data" "$old" || die "$data can't be renamed, as when a volume is mounted there: move what is in it elsewhere, or say --overwrite"
-      say "what was in $data is in $old now"
+      aside=$data.until-$(date -u +%Y%m%dT%H%M%SZ)
+      mv "$data" "$aside" || die "$data can't be renamed, as when a volume is mounted there: move what is in it elsewhere, or say --overwrite"
+      moved=$aside
+      wal_from=${wal_from:-$moved}
+      say "what was in $data is in $moved now"
       ;;
     overwrite) rm -f "$data/postmaster.pid" ;;
     *) die "$data isn't empty: say --move-aside to keep what is in it, or --overwrite" ;;
@@ -142,10 +146,12 @@ bin=$(dirname "$(readlink -f "$(command -v pg_ctl || echo "/usr/lib/postgresql/$
 [ -x "$bin/postgres" ] || die "PostgreSQL $(<"$data/PG_VERSION") isn't installed here"
 
 # What the old database had not archived yet. Files that it only kept for later use are told apart by PostgreSQL itself.
-if [ -n "$old" ] && identity=$("$bin/pg_controldata" "$old" 2>/dev/null | grep 'system identifier') &&
-  [ "$identity" = "$("$bin/pg_controldata" "$data" | grep 'system identifier')" ]; then
+identity() { "$bin/pg_controldata" "$1" 2>/dev/null | grep 'system identifier' || echo "none"; }
+if [ -n "$wal_from" ] && [ "$(identity "$wal_from")" != "$(identity "$data")" ]; then
+  say "$wal_from can't be read, or is another database: nothing is taken from it"
+elif [ -n "$wal_from" ]; then
   archived=$(grep -oE '/[0-9A-F]{24}-' <<<"$archive" | cut -c10-25 | sort | tail -1 || true)
-  for wal in "$old"/pg_wal/????????????????????????; do
+  for wal in "$wal_from"/pg_wal/????????????????????????; do
     name=$(basename "$wal")
     if [[ $name =~ ^[0-9A-F]{24}$ && ${name:8} > $archived ]]; then cp -p "$wal" "$data/pg_wal/"; fi
   done

@@ -11,7 +11,8 @@ export interface Damage {
   readonly told: RegExp;
 }
 
-const flipped: Damage = {
+/** The newest backup can't be read. */
+export const flipped: Damage = {
   means: 'a byte of the newest backup is another',
   do: async ({ backups }) => flip(await largestIn(await newestBackup(backups))),
   told: /NOT RESTORED: the backup can't be brought back/,
