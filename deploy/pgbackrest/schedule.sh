@@ -6,6 +6,7 @@
 #                        one after a restore. After a failure again in 10 minutes.
 #   schedule.sh now      one backup and its verification
 #   schedule.sh verify   the verification alone
+#   schedule.sh wake     what the first does every 20 s: see wake() below. Where nothing runs it, once after each start of the server
 #   schedule.sh status   for a health check: exits with 1, and says why, when the newest backup is older than 26 hours, the last one or its
 #                        verification failed, or WAL can't be archived
 set -euo pipefail
@@ -73,26 +74,38 @@ backup() {
   say "good: $(pgbackrest info | grep -E 'full backup:' | tail -1 | xargs)"
 }
 
+ask() { psql -XAtq -h "${PGBACKREST_PG1_SOCKET_PATH:-/var/run/postgresql}" -p "${PGBACKREST_PG1_PORT:-5432}" -d postgres -c "$1"; }
+
+# From PostgreSQL 15 on, a checkpointer that was there before the server was open sleeps until the first checkpoint, 5 minutes, and sees to
+# archive_timeout only then. A reload wakes it.
+wake() {
+  ask "SELECT pg_reload_conf() FROM pg_stat_activity WHERE backend_type = 'checkpointer' AND backend_start > now() - interval '1 minute'" >/dev/null
+}
+
 status() {
   local start line last_archive
   [ ! -e "$failure" ] || { cat "$failure"; return 1; }
   read -r start line < <(newest) || { echo "the repository can't be read"; return 1; }
   (($(date +%s) - start < day + 7200)) || { echo "the newest backup is older than 26 hours, or there is none"; return 1; }
-  last_archive=$(psql -XAtq -h "${PGBACKREST_PG1_SOCKET_PATH:-/var/run/postgresql}" -p "${PGBACKREST_PG1_PORT:-5432}" -d postgres -c \
-    "SELECT last_failed_wal || ' failed at ' || last_failed_time FROM pg_stat_archiver WHERE last_failed_time > coalesce(last_archived_time, '-infinity')") ||
+  last_archive=$(ask "SELECT last_failed_wal || ' failed at ' || last_failed_time FROM pg_stat_archiver WHERE last_failed_time > coalesce(last_archived_time, '-infinity')") ||
     { echo "PostgreSQL doesn't answer"; return 1; }
   [ -z "$last_archive" ] || { echo "WAL can't be archived: $last_archive"; return 1; }
   echo "good"
 }
 
 forever() {
-  trap 'exit 0' TERM INT
+  while :; do
+    wake 2>/dev/null || true
+    sleep 20
+  done &
+  local waker=$!
+  trap 'kill "$waker"; exit 0' TERM INT
   say "each day at $at UTC"
   while :; do
     local pause=60
     if due; then backup || pause=600; fi
     sleep "$pause" &
-    wait $!
+    wait $! || true
   done
 }
 
@@ -100,9 +113,10 @@ case ${1:-} in
   '') forever ;;
   now) backup ;;
   verify) verify && say "everything in the repository can be read" ;;
+  wake) wake ;;
   status) status ;;
   *)
-    echo "schedule.sh [now|verify|status]" >&2
+    echo "schedule.sh [now|verify|wake|status]" >&2
     exit 2
     ;;
 esac

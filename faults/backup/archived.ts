@@ -26,7 +26,7 @@ export interface Archived extends Pick<Postgres, 'url' | 'port' | 'query'> {
   readonly wal: string;
   /** A path for a copy of the data. */
   aside(name: string): string;
-  schedule(command: 'now' | 'verify' | 'status'): Promise<Ran>;
+  schedule(command: 'now' | 'verify' | 'wake' | 'status'): Promise<Ran>;
   restore(...args: readonly string[]): Promise<Ran>;
   /** Resolves when everything written so far is archived. */
   archiveAll(): Promise<void>;

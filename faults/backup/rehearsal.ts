@@ -157,6 +157,7 @@ export function reportOf(restored: readonly Restored[]): Report {
 /** Starts PostgreSQL; instances find it by themselves. Milliseconds from `since` to the first booking. */
 async function serves({ archived, book }: Scene, since: number): Promise<number> {
   await archived.start();
+  well(await archived.schedule('wake'));
   const crew: Bookers = await book({ patients: 4, pauseMs: 60 });
   const backMs = await crew.servedAfter(since, AIMS.backMs);
   await sleep(1_000);

@@ -60,6 +60,12 @@ export const restore: Drill = {
       means: 'what is left of the old database is not used',
     },
     {
+      file: 'deploy/pgbackrest/schedule.sh',
+      from: 'SELECT pg_reload_conf() FROM',
+      to: 'SELECT FROM',
+      means: 'archive_timeout sleeps for 5 minutes after a start',
+    },
+    {
       file: 'deploy/pgbackrest/archiving.conf',
       from: 'archive_timeout = 30s',
       to: 'archive_timeout = 0',
