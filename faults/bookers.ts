@@ -7,10 +7,11 @@ import { type Clients, type Outcome, outcomeOf, tally } from '../test/support/pr
 import type { Clinic } from './clinic.ts';
 import type { Report } from './drill.ts';
 
-/** A booking that a caller was told of, and when; `at` as performance.now() has it. */
-interface Acknowledged {
+/** A booking that a caller was told of, when it was first asked for, and when it was told; as performance.now() has it. */
+export interface Acknowledged {
   readonly requestId: string;
   readonly bookingId: string;
+  readonly begunAt: number;
   readonly at: number;
 }
 
@@ -68,12 +69,14 @@ export async function startBookers(
 
   async function bookOne(patient: Person, slotId: string): Promise<void> {
     const request = { requestId: randomUUID(), slotId, reasonForVisit: 'a cough' };
+    const { requestId } = request;
+    const begunAt = performance.now();
     while (!abandoned) {
       const { booking } = clients[turn++ % clients.length] as Clients;
       const outcome = await outcomeOf({ ...patient, timeoutMs: 5_000 }, (as) => booking.bookSlot(request, as));
       outcomes.push(outcome);
       const bookingId = outcome.answer?.booking?.id;
-      if (bookingId) return void acknowledged.push({ requestId: request.requestId, bookingId, at: performance.now() });
+      if (bookingId) return void acknowledged.push({ requestId, bookingId, begunAt, at: performance.now() });
       if (!AGAIN.has(outcome.reason))
         throw new Error(`a booking of a free slot was refused: ${outcome.error?.message}`);
       await sleep(PAUSE_MS);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Break } from './drill.ts';
 
-/** What instances are started from, and what sets up the servers before and behind them. */
+/** What instances are started from, and what sets up and restores the servers before and behind them. */
 const SOURCES = ['src', 'gen', 'migrations', 'third_party', 'deploy', 'package.json'];
 
 /** A copy of the sources with one change, in a folder of its own. Throws when the text to change isn't there just once. */

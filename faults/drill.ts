@@ -8,6 +8,8 @@ export interface Stage {
   readonly seed: number;
   /** Seconds that a drill lasts which could go on for ever. */
   readonly seconds: number;
+  /** Bookings that are there before a drill that can begin with many; none when absent. */
+  readonly bookings?: number | undefined;
   /** The sources that instances are started from: the repository's, or a copy that was broken on purpose. */
   readonly root: string;
   /** Shared by all drills of a run; one that hurts it leaves it running. */

@@ -93,9 +93,11 @@ const SETTINGS = [
   'log_min_error_statement=panic',
 ].flatMap((setting) => ['-c', setting]);
 
-const urlOf = (port: number, database: string) => `postgresql://postgres@127.0.0.1:${port}/${database}`;
+/** Connection string of a database of the server at `port`. */
+export const urlOf = (port: number, database: string) => `postgresql://postgres@127.0.0.1:${port}/${database}`;
 
-async function asked(port: number, text: string, database = 'postgres'): Promise<Record<string, unknown>[]> {
+/** Runs one statement as the superuser. */
+export async function asked(port: number, text: string, database = 'postgres'): Promise<Record<string, unknown>[]> {
   const client = new pg.Client({ connectionString: urlOf(port, database), connectionTimeoutMillis: 5_000 });
   client.on('error', () => {});
   await client.connect();
@@ -106,7 +108,8 @@ async function asked(port: number, text: string, database = 'postgres'): Promise
   }
 }
 
-async function answers(port: number, server: Supervised): Promise<void> {
+/** Resolves when `server` accepts connections at `port`. Throws with what it wrote. */
+export async function answers(port: number, server: Supervised): Promise<void> {
   await until(() => asked(port, 'SELECT 1').then(() => true)).catch(() => {
     throw new Error(`PostgreSQL did not start:\n${server.lastLines.join('\n')}`);
   });

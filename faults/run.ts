@@ -9,7 +9,7 @@ import { drills } from './drills/index.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
 import { table } from './table.ts';
 
-// npm run faults: all drills, or those named. --list names them; --seed N and --seconds N set what a stage says;
+// npm run faults: all drills, or those named. --list names them; --seed N, --seconds N and --bookings N set what a stage says;
 // --prove runs each against builds that are broken on purpose, and wants it to fail.
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -31,6 +31,7 @@ const { values, positionals } = parseArgs({
     prove: { type: 'boolean' },
     seed: { type: 'string' },
     seconds: { type: 'string' },
+    bookings: { type: 'string' },
   },
 });
 
@@ -81,7 +82,8 @@ async function once(drill: Drill, postgres: Postgres, root: string): Promise<End
   const seconds = () => (performance.now() - startedAt) / 1000;
   const say = (line: string) => process.stdout.write(`${seconds().toFixed(1).padStart(7)} s  ${line}\n`);
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
-  const stage: Stage = { say, seed, seconds: Number(values.seconds ?? 60), root, postgres };
+  const bookings = Number(values.bookings ?? 0);
+  const stage: Stage = { say, seed, seconds: Number(values.seconds ?? 60), bookings, root, postgres };
   process.stdout.write(`\n${drill.name}: ${drill.story} (seed ${seed})\n`);
   try {
     const report = await drill.run(stage);

@@ -37,6 +37,7 @@ import { postgresRestart } from './postgres-restart.ts';
 import { readOnlyLeader } from './read-only-leader.ts';
 import { redisAway } from './redis-away.ts';
 import { refreshInTwoTabs } from './refresh-in-two-tabs.ts';
+import { restore } from './restore.ts';
 import { revokedEverywhere } from './revoked-everywhere.ts';
 import { rollingRestart } from './rolling-restart.ts';
 import { rollingRestartDirect } from './rolling-restart-direct.ts';
@@ -58,6 +59,7 @@ export const drills: readonly Drill[] = [
   pooler,
   readOnlyLeader,
   diskFull,
+  restore,
   migrationUnderLoad,
   oppositeReschedules,
   lateDuplicateCancel,

@@ -1,16 +1,16 @@
-import type { ListingFeed } from '../availability/listing-feed.ts';
+import type { ListingFeed, Shown } from '../availability/listing-feed.ts';
 import { digest, type Shelf, sealed, unsealed } from '../availability/shelf.ts';
-import { parseSnapshot, type Snapshot, seesAllOf } from '../db/snapshot.ts';
+import { parseSnapshot, seesAllOf } from '../db/snapshot.ts';
 import { FRESH_MS } from './report-cache.ts';
 
 /** Reports that instances share. */
 export interface SharedReports {
   /** What the database shows now; undefined while that isn't known. */
-  shown(): Snapshot | undefined;
+  shown(): Shown | undefined;
   /** One that still counts; undefined when there is none. Never rejects. */
   get(key: string): Promise<Uint8Array | undefined>;
   /** Leaves one for others; `shown` is what the database showed before it was read. */
-  put(key: string, bytes: Uint8Array, shown: Snapshot): void;
+  put(key: string, bytes: Uint8Array, shown: Shown): void;
 }
 
 /** Changes when what lies on the shelf does. */
@@ -29,22 +29,23 @@ export function shareReports(
   shelf: Shelf,
   feed: Pick<ListingFeed, 'latest' | 'server' | 'shownBefore'>,
 ): SharedReports {
-  const place = (key: string) => `amrutam:report:${VERSION}:${digest(`${feed.server()} ${key}`)}`;
+  const place = (server: string, key: string) => `amrutam:report:${VERSION}:${digest(`${server} ${key}`)}`;
   return {
     shown: feed.latest,
     async get(key) {
-      const text = await shelf.get(place(key));
+      const server = feed.server();
+      const text = await shelf.get(place(server, key));
       const written = text === undefined ? undefined : unsealed<Written>(key, text);
       const [shown, oldest] = [parseSnapshot(String(written?.shown)), feed.shownBefore(FRESH_MS)];
-      if (!written || !shown || !oldest || !seesAllOf(shown, oldest)) return undefined;
+      if (!written || !shown || !oldest || feed.server() !== server || !seesAllOf(shown, oldest)) return undefined;
       return Buffer.from(written.bytes, 'base64');
     },
-    put(key, bytes, { xmin, xmax, inProgress }) {
+    put(key, bytes, { server, snapshot: { xmin, xmax, inProgress } }) {
       const written: Written = {
         shown: `${xmin}:${xmax}:${[...inProgress].join(',')}`,
         bytes: Buffer.from(bytes).toString('base64'),
       };
-      shelf.put(place(key), sealed(key, written), FRESH_MS);
+      shelf.put(place(server, key), sealed(key, written), FRESH_MS);
     },
   };
 }

@@ -5,12 +5,18 @@ import { forkFor, row, rows } from '../db/statement.ts';
 import { orAbort } from '../or-abort.ts';
 import { KEPT_MS, type ListingHistory } from './listing-history.ts';
 
+/** A moment of one run of one database server: another's says nothing about it, not even when it was restored from the same backup. */
+export interface Shown {
+  readonly server: string;
+  readonly snapshot: Snapshot;
+}
+
 /** Keeps a history true that other processes change too. */
 export interface ListingFeed {
   /** When the database was last asked, as performance.now() has it: what was committed by then is in the history. */
   asOf(): number;
   /** What the database showed then. Undefined while it has not been asked. */
-  latest(): Snapshot | undefined;
+  latest(): Shown | undefined;
   /** Everything changed after it is in the history. */
   earliest(): Snapshot | undefined;
   /**
@@ -82,7 +88,7 @@ export function followListings(orm: MikroORM, history: ListingHistory): ListingF
   round();
   return {
     asOf: () => last?.at ?? Number.NEGATIVE_INFINITY,
-    latest: () => last?.snapshot,
+    latest: () => last && { server, snapshot: last.snapshot },
     earliest: () => moments[0]?.snapshot,
     shownBefore(ms) {
       const now = performance.now();

@@ -1,6 +1,6 @@
 import { parseSnapshot, type Snapshot, seesAllOf } from '../db/snapshot.ts';
 import type { Listing } from './listing-cache.ts';
-import type { ListingFeed } from './listing-feed.ts';
+import type { ListingFeed, Shown } from './listing-feed.ts';
 import type { ListingHistory, MadeOf } from './listing-history.ts';
 import { digest, type Shelf, sealed, unsealed } from './shelf.ts';
 
@@ -9,7 +9,7 @@ export interface SharedListings {
   /** One that is what would be read now; undefined when there is none. Never rejects. */
   get(key: string): Promise<Listing | undefined>;
   /** Leaves one for others; `shows` is what the database showed before it was read. */
-  put(key: string, listing: Listing, shows: Snapshot): void;
+  put(key: string, listing: Listing, shows: Shown): void;
 }
 
 /** Changes when what lies on the shelf does. */
@@ -34,23 +34,24 @@ export function shareListings(
   history: ListingHistory,
   feed: Pick<ListingFeed, 'earliest' | 'server'>,
 ): SharedListings {
-  const place = (key: string) => `amrutam:listing:${VERSION}:${digest(`${feed.server()} ${key}`)}`;
+  const place = (server: string, key: string) => `amrutam:listing:${VERSION}:${digest(`${server} ${key}`)}`;
   return {
     async get(key) {
-      const [text, earliest] = [await shelf.get(place(key)), feed.earliest()];
+      const server = feed.server();
+      const [text, earliest] = [await shelf.get(place(server, key)), feed.earliest()];
       const found = text === undefined ? undefined : read(key, text);
-      if (!found || !earliest) return undefined;
+      if (!found || !earliest || feed.server() !== server) return undefined;
       const { shows, listing } = found;
       return seesAllOf(shows, earliest) && history.unchangedAfter(shows, listing.of) ? listing : undefined;
     },
-    put(key, { bytes, of, until }, { xmin, xmax, inProgress }) {
+    put(key, { bytes, of, until }, { server, snapshot: { xmin, xmax, inProgress } }) {
       const written: Written = {
         shows: `${xmin}:${xmax}:${[...inProgress].join(',')}`,
         until: until?.getTime() ?? null,
         ...of,
         bytes: Buffer.from(bytes).toString('base64'),
       };
-      shelf.put(place(key), sealed(key, written), LIFE_MS);
+      shelf.put(place(server, key), sealed(key, written), LIFE_MS);
     },
   };
 }
