@@ -30,7 +30,7 @@ async function makeMissing(file: (name: string, text: string) => Promise<string>
   const database = await file('postgres/amrutam-password', secret());
   await file('api/database-url', `postgres://amrutam:${encodeURIComponent(database)}@postgres:5432/amrutam`);
   await file('postgres/superuser-password', secret());
-  await file('postgres/backup.conf', `[global]\nrepo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=${secret()}`);
+  await file('postgres/cipher.conf', `[global]\nrepo1-cipher-pass=${secret()}`);
   const redis = await file('redis/password', secret());
   await file('redis/password.conf', `requirepass ${JSON.stringify(redis)}`);
   await file('api/redis-url', `redis://:${encodeURIComponent(redis)}@redis:6379`);
