@@ -1,24 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { freePort } from '../../test/support/free-port.ts';
-import { clientsOver } from '../../test/support/process-client.ts';
+import { clientsOf, clientsOver, tally } from '../../test/support/process-client.ts';
 import type { Service } from '../../test/support/process-service.ts';
 import { hasRedis, startRedis } from '../../test/support/redis.ts';
 import { type Balancer, hasBalancer, startBalancer } from '../balancer.ts';
-import { lookBack } from '../bookers.ts';
+import { startBookers } from '../bookers.ts';
 import { checkClientAddress } from '../client-address.ts';
 import { type Clinic, openClinic } from '../clinic.ts';
-import { type CountedCalls, countedByWay, failed, startCountedCalls } from '../counted-calls.ts';
 import { type Drill, notRun, type Report, type Stage } from '../drill.ts';
 import { type NameServer, startNameServer } from '../name-server.ts';
 import { stopInstance } from '../replace-instance.ts';
-import { waysTo } from '../ways.ts';
 
 /** Instances have the same ports, each on an address of its own, as containers have. */
 const addressOf = (number: number) => `127.0.0.${10 + number}`;
 /** For the balancer to hear of a name's new address, and to find who is there ready. */
 const KNOWN_MS = 3_000;
 const CALM_MS = 2_000;
+/** For the balancer to give up asking a name server. */
+const NAMELESS_MS = 5_000;
 const ONE_CONNECTION = 200;
 /** Of so many calls in turn each of two instances gets half; more of them where it answers sooner. */
 const LEAST_SHARE = 0.2;
@@ -36,9 +36,9 @@ export const topology: Drill = {
     },
     {
       file: 'deploy/haproxy.cfg',
-      from: '    hold valid 1s\n',
-      to: '    hold valid 1h\n    hold obsolete 1h\n',
-      means: 'an instance that comes is not heard of',
+      from: '    hold timeout 1h\n    hold refused 1h\n    hold other 1h\n',
+      to: '    hold timeout 1ms\n    hold refused 1ms\n    hold other 1ms\n',
+      means: 'a name server that is away takes the instances with it',
     },
     {
       file: 'deploy/haproxy.cfg',
@@ -79,7 +79,8 @@ async function play(stage: Stage, { clinic, names, start }: Scene): Promise<Repo
     await sleep(KNOWN_MS);
     await checkClientAddress(balancer, [first, second]);
     await oneConnectionReachesBoth(stage, balancer, [first, second]);
-    const load = await startCountedCalls(clinic, waysTo(balancer).filter(({ eager }) => !eager));
+    const { grpc, json } = clientsOf(balancer);
+    const bookers = await startBookers(clinic, { count: 4, clients: [grpc, json], slotsEach: 1_000, pauseMs: 50 });
     try {
       await sleep(CALM_MS);
       const third = await start(3);
@@ -92,24 +93,18 @@ async function play(stage: Stage, { clinic, names, start }: Scene): Promise<Repo
       await stopInstance(first);
       stage.say('the first has gone, and its address with it');
       names.close();
-      await sleep(CALM_MS);
+      await sleep(NAMELESS_MS);
       stage.say('the name server has gone, too');
-      return await told(stage, clinic, load);
+      const report = await bookers.stop();
+      const refused = bookers.outcomes.filter(({ reason }) => reason !== 'OK');
+      if (refused.length) throw new Error(`${refused.length} calls failed: ${JSON.stringify(tally(refused))}`);
+      return { ...report, notes: [`${bookers.outcomes.length} bookings over gRPC and HTTP/1.1, no call failed`] };
     } finally {
-      await load.stop();
+      bookers.abandon();
     }
   } finally {
     await balancer.close();
   }
-}
-
-async function told({ say }: Stage, clinic: Clinic, load: CountedCalls): Promise<Report> {
-  await load.stop();
-  for (const line of countedByWay(load.calls)) say(line);
-  const report = await lookBack(clinic, load.booked);
-  const failures = failed(load.calls);
-  if (failures.length) throw new Error(`${failures.length} of ${load.calls.length} calls failed`);
-  return { ...report, notes: [`${load.calls.length} calls, none failed`] };
 }
 
 /** Calls are balanced, not connections: those of one client, one after the other, are answered by both. */
