@@ -10,10 +10,10 @@ import { commandsWork, refusesToStart } from './image/setup.ts';
 import { say } from './image/tell.ts';
 
 // npm run check-image: builds the image and runs it as it is meant to run, by nobody in particular and on a file system that can't
-// be written to, with a real PostgreSQL. Needs root, buildah, podman and runc; mmdebstrap where no image can be pulled.
+// be written to, with a real PostgreSQL and a real Redis. Needs root and TOOLS; mmdebstrap only where no image can be pulled.
 
 const IMAGE = 'localhost/amrutam';
-const TOOLS = ['buildah', 'podman', 'runc', 'mmdebstrap'];
+const TOOLS = ['buildah', 'podman', 'runc', 'mmdebstrap', 'psql', 'redis-server'];
 
 const missing = TOOLS.filter((tool) => spawnSync(tool, ['--version']).error);
 if (missing.length) skip(`there is no ${missing.join(', ')} here`);

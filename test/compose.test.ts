@@ -3,29 +3,10 @@ import { access, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { parse } from 'yaml';
 import { readConfig } from '../src/config.ts';
 import { GRACE_MS } from '../src/serve.ts';
+import { type Composed, type ComposedService, readCompose } from './support/compose.ts';
 import { runCommand } from './support/process-service.ts';
-
-interface Composed {
-  readonly services: Readonly<Record<string, ComposedService>>;
-  readonly networks: Readonly<Record<string, { readonly internal?: boolean } | null>>;
-  readonly volumes: Readonly<Record<string, unknown>>;
-}
-
-interface ComposedService {
-  readonly image: string;
-  readonly build?: string | { readonly context: string; readonly args: Readonly<Record<string, string>> };
-  readonly command?: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
-  readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
-  readonly healthcheck?: { readonly test?: readonly string[]; readonly disable?: boolean };
-  readonly volumes?: readonly string[];
-  readonly ports?: readonly string[];
-  readonly networks?: readonly string[] | Readonly<Record<string, unknown>>;
-  readonly [setting: string]: unknown;
-}
 
 /** Started once: they end before others begin. */
 const ONCE = ['setup', 'migrate', 'administrator'];
@@ -34,16 +15,11 @@ let composed: Composed;
 let services: [string, ComposedService][];
 let secrets: string;
 beforeAll(async () => {
-  composed = parse(defaulted(await readFile('docker-compose.yml', 'utf8')), { merge: true }) as Composed;
+  composed = await readCompose();
   services = Object.entries(composed.services);
   secrets = await mkdtemp(join(tmpdir(), 'amrutam-secrets-'));
 });
 afterAll(() => rm(secrets, { recursive: true }));
-
-/** As Compose fills variables in that nobody has set. */
-function defaulted(text: string): string {
-  return text.replaceAll(/\$\{[A-Z_]+:-([^}]*)\}/g, '$1');
-}
 
 test('docker-compose reads it', () => {
   if (spawnSync('docker-compose', ['version']).error)

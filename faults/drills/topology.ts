@@ -95,9 +95,9 @@ async function play(stage: Stage, { clinic, names, start }: Scene): Promise<Repo
       names.close();
       await sleep(NAMELESS_MS);
       stage.say('the name server has gone, too');
-      const report = await bookers.stop();
       const refused = bookers.outcomes.filter(({ reason }) => reason !== 'OK');
       if (refused.length) throw new Error(`${refused.length} calls failed: ${JSON.stringify(tally(refused))}`);
+      const report = await bookers.stop();
       return { ...report, notes: [`${bookers.outcomes.length} bookings over gRPC and HTTP/1.1, no call failed`] };
     } finally {
       bookers.abandon();

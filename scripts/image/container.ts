@@ -5,10 +5,13 @@ import { run } from './run.ts';
 
 /** What a container is given beside what every one has. */
 export interface Given {
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string | null>>;
   /** Folders of this machine, by where the container has them. */
   readonly folders?: Readonly<Record<string, string>>;
   readonly input?: string;
+  /** Another user than the image's, and what that one may do beyond others. */
+  readonly user?: string;
+  readonly capabilities?: readonly string[];
   /** Whether its file system can be written to. */
   readonly writable?: boolean;
 }
@@ -67,10 +70,24 @@ process.on('exit', () => living.size && spawnSync('podman', ['rm', '--force', ..
 /** Starts `command` of an image, confined. */
 export function start(image: string, command: readonly string[], given: Given = {}): Container {
   const name = `amrutam-check-${randomUUID()}`;
-  const env = Object.entries(given.env ?? {}).flatMap(([key, value]) => ['--env', `${key}=${value}`]);
+  const env = Object.entries(given.env ?? {}).flatMap(([key, value]) => ['--env', `${key}=${value ?? ''}`]);
   const folders = Object.entries(given.folders ?? {}).flatMap(([to, from]) => ['--volume', `${from}:${to}`]);
+  const user = given.user ? ['--user', given.user] : [];
+  const capabilities = (given.capabilities ?? []).flatMap((one) => ['--cap-add', one]);
   const readOnly = given.writable ? [] : ['--read-only'];
-  const options = ['--rm', '--interactive', '--name', name, ...readOnly, ...CONFINED, ...HERE, ...env, ...folders];
+  const options = [
+    '--rm',
+    '--interactive',
+    '--name',
+    name,
+    ...readOnly,
+    ...CONFINED,
+    ...user,
+    ...capabilities,
+    ...HERE,
+    ...env,
+    ...folders,
+  ];
   const child = podman(['run', '--pull', 'never', ...options, image, ...command]);
   child.stdin?.end(given.input ?? '');
   const { output, ended } = listenTo(child);

@@ -20,6 +20,7 @@ const TOLD_MS = 5_000;
 export async function booksAndDrains({ image, given, ports, proxy }: Scene): Promise<void> {
   const container = start(image, [], given);
   await container.wrote(SERVING);
+  await container.wrote('Redis answers');
   const { output: first } = await container.exec(['cat', '/proc/1/cmdline']);
   assert.match(first, /^node\0.*\0src\/main\.ts\0$/);
   say('process 1 is node');
@@ -64,7 +65,7 @@ export async function endsWhileItStarts({ image, given }: Scene): Promise<void> 
   });
   await once(silent.listen(0, '127.0.0.1'), 'listening');
   const { port } = silent.address() as AddressInfo;
-  const env = { ...given.env, DATABASE_URL: `postgres://nobody@127.0.0.1:${port}/nothing` };
+  const env = { ...given.env, DATABASE_URL_FILE: null, DATABASE_URL: `postgres://nobody@127.0.0.1:${port}/nothing` };
   for (const command of [[], ['migrate']]) {
     asked = false;
     const container = start(image, command, { ...given, env });

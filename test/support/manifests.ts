@@ -23,6 +23,9 @@ const PACKAGES: Readonly<Record<string, string>> = {
 /** Of the backup plugin's own kind there is no description to be had. */
 const UNDESCRIBED = ['barmancloud.cnpg.io/v1'];
 
+/** The minor version of the first whose kustomize reads what everybody writes today. */
+const OLDEST_KUBECTL = 21;
+
 /** Every manifest in the folders of `root`. */
 export async function manifestsIn(root: string): Promise<Manifest[]> {
   const files = (await readdir(root, { recursive: true })).filter((file) => /\.yaml$/.test(file));
@@ -32,7 +35,8 @@ export async function manifestsIn(root: string): Promise<Manifest[]> {
 
 /** What kustomize makes of a folder; undefined where there is no kubectl that knows how. */
 export async function built(folder: string): Promise<Manifest[] | undefined> {
-  if (spawnSync('kubectl', ['kustomize', '--help']).status !== 0) return undefined;
+  const { stdout: version } = spawnSync('kubectl', ['version', '--client'], { encoding: 'utf8' });
+  if (Number(/v1\.(\d+)\./.exec(version ?? '')?.[1] ?? 0) < OLDEST_KUBECTL) return undefined;
   return documents((await exec('kubectl', ['kustomize', folder], { maxBuffer: 2 ** 24 })).stdout);
 }
 
