@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { startPostgres } from '../../faults/postgres.ts';
@@ -51,6 +51,7 @@ export async function inScene(image: string, checks: (scene: Scene) => Promise<v
       GRPC_PORT: `${ports.grpcPort}`,
       HTTP_PORT: `${ports.httpPort}`,
       METRICS_PORT: '0',
+      OTEL_EXPORTER_OTLP_ENDPOINT: null, // nobody collects
     };
     const env = { ...composed.services.api?.environment, ...here };
     const folders = { '/run/secrets/api': join(secrets, 'api') };
@@ -67,7 +68,12 @@ async function makeSecrets(image: string, { services }: Composed, folder: string
   const { command = [], user, cap_add: capabilities } = services.setup ?? {};
   const given = { user, capabilities, folders: { '/secrets': folder } };
   assert.match(await printed(image, command, given), /^Made in \/secrets: /);
+  await printed(image, ['rotate-keys', '/secrets/api/jwt-keys.json'], given);
   assert.match(await printed(image, command, given), /^Nothing to make/);
+  for (const file of ['jwt-keys.json', 'database-url']) {
+    const { uid, mode } = await stat(join(folder, 'api', file));
+    assert.deepEqual([file, uid, mode & 0o777], [file, USER, 0o400]);
+  }
 }
 
 /** As the entrypoint of the image of PostgreSQL does when the database is new. */

@@ -14,7 +14,7 @@ const SERVING = '"msg":"serving"';
 /** What DRAIN_DELAY is when nobody sets it, and half a second for what was on its way. */
 const DRAIN_MS = 5_500;
 /** Longer than podman and a busy machine need to tell that a container has ended. */
-const TOLD_MS = 5_000;
+const TOLD_MS = 10_000;
 
 /** It books, says truly whether it is healthy, and when asked to end brings what it does to an end first. */
 export async function booksAndDrains({ image, given, ports, proxy }: Scene): Promise<void> {
