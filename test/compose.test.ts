@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readConfig } from '../src/config.ts';
+import { CONNECTIONS } from '../src/jobs/run-jobs.ts';
 import { GRACE_MS } from '../src/serve.ts';
 import { type Composed, type ComposedService, readCompose } from './support/compose.ts';
 import { runCommand } from './support/process-service.ts';
@@ -100,6 +101,15 @@ describe('the service', () => {
     expect({ ...config }).toMatchObject({ host: '0.0.0.0', grpcPort: 50051, httpPort: 8080 });
     const stop = Number.parseInt(composed.services.api?.stop_grace_period as string, 10) * 1_000;
     expect(stop).toBeGreaterThan(config.drainDelayMs + GRACE_MS + 2_000);
+  });
+
+  test('finds a connection, however many instances the balancer takes', async () => {
+    const config = await readFile('deploy/haproxy.cfg', 'utf8');
+    const places = [...config.matchAll(/server-template api- (\d+) /g)].map(([, count]) => Number(count));
+    expect(places).toHaveLength(2);
+    const told = composed.services.postgres?.command?.find((one) => one.startsWith('max_connections=')) ?? '';
+    const { databasePool } = readConfig({ env: {} });
+    expect(Number(told.split('=')[1])).toBeGreaterThan(Math.max(...places) * (databasePool + CONNECTIONS));
   });
 
   test('and every other finds each secret that it is told to read, and those of nobody else', async () => {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { readConfig } from '../src/config.ts';
+import { CONNECTIONS } from '../src/jobs/run-jobs.ts';
 import { GRACE_MS } from '../src/serve.ts';
 import { built, faultsOf, type Manifest, manifestsIn } from './support/manifests.ts';
 import { startServer, type TestServer } from './support/server.ts';
@@ -161,7 +162,7 @@ describe('an instance', () => {
     );
     const { databasePool } = readConfig({ env: {} });
     expect(Number(spec.postgresql.parameters.max_connections)).toBeGreaterThan(
-      (scaling.maxReplicas + 1) * databasePool,
+      (scaling.maxReplicas + 1) * (databasePool + CONNECTIONS),
     );
   });
 });
