@@ -68,7 +68,7 @@ describe('every service', () => {
     }
   });
 
-  test('is reached by nobody else on this machine alone, but for the balancer where the operator says so', async () => {
+  test('is reached from this machine alone, but for the balancer where the operator says so', async () => {
     const published = services.flatMap(([name, { ports = [] }]) => ports.map((port) => [name, port] as const));
     for (const [, port] of published) expect(port).toMatch(/^127\.0\.0\.1:/);
     const open = (await readFile('docker-compose.yml', 'utf8')).match(/^ +- \$\{PUBLISH:-127\.0\.0\.1\}.*$/gm);
