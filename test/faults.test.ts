@@ -75,8 +75,7 @@ test(
   'instances behind the balancer of docker-compose.yml come and go, and no call fails',
   async () => {
     const { notRun, ...report } = await topology.run(stage());
-    if (notRun)
-      return void process.stderr.write(`NOT TESTED: the balancer, because there is no ${notRun} on the PATH.\n`);
+    if (notRun) return void process.stderr.write(`NOT TESTED: the balancer, because there is no ${notRun} here.\n`);
     expect(report).toMatchObject({ lost: 0, doubled: 0 });
   },
   DRILL_MS,
