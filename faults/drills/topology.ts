@@ -3,6 +3,7 @@ import { createGrpcTransport } from '@connectrpc/connect-node';
 import { freePort } from '../../test/support/free-port.ts';
 import { clientsOf, clientsOver, tally } from '../../test/support/process-client.ts';
 import type { Service } from '../../test/support/process-service.ts';
+import { hasPrometheus, type Prometheus, startPrometheus } from '../../test/support/prometheus.ts';
 import { hasRedis, startRedis } from '../../test/support/redis.ts';
 import { type Balancer, hasBalancer, startBalancer } from '../balancer.ts';
 import { startBookers } from '../bookers.ts';
@@ -19,6 +20,8 @@ const KNOWN_MS = 3_000;
 const CALM_MS = 2_000;
 /** For the balancer to give up asking a name server. */
 const NAMELESS_MS = 5_000;
+/** For Prometheus, which asks each second, and a machine that is busy. */
+const SCRAPED_MS = 15_000;
 const ONE_CONNECTION = 200;
 /** Of so many calls in turn each of two instances gets half; more of them where it answers sooner. */
 const LEAST_SHARE = 0.2;
@@ -26,7 +29,7 @@ const LEAST_SHARE = 0.2;
 export const topology: Drill = {
   name: 'topology',
   story:
-    'what docker-compose.yml describes: instances behind a name and a balancer, with Redis; a third comes, the first goes',
+    'what docker-compose.yml describes: instances behind a name and a balancer, with Redis and Prometheus; a third comes, the first goes',
   breaks: [
     {
       file: 'deploy/haproxy.cfg',
@@ -49,16 +52,31 @@ export const topology: Drill = {
   ],
   async run(stage) {
     // Elsewhere the loopback has one address.
-    const there = { haproxy: hasBalancer(), 'redis-server': hasRedis, Linux: process.platform === 'linux' };
+    const there = {
+      haproxy: hasBalancer(),
+      'redis-server': hasRedis,
+      prometheus: hasPrometheus,
+      Linux: process.platform === 'linux',
+    };
     const lacking = Object.entries(there).flatMap(([name, is]) => (is ? [] : name));
     if (lacking.length) return notRun(lacking.join(' and '));
     const [clinic, redis, names] = [await openClinic(stage), await startRedis(), await startNameServer('api')];
-    const ports = { GRPC_PORT: `${await freePort()}`, HTTP_PORT: `${await freePort()}` };
+    const metricsPort = await freePort();
+    const ports = {
+      GRPC_PORT: `${await freePort()}`,
+      HTTP_PORT: `${await freePort()}`,
+      METRICS_PORT: `${metricsPort}`,
+    };
     const settings = { ...ports, REDIS_URL: redis.url, DRAIN_DELAY: '5', TRUSTED_PROXIES: '127.0.0.1' };
-    const scene = { clinic, names, start: (number: number) => clinic.start({ ...settings, HOST: addressOf(number) }) };
+    const start = (number: number) => {
+      const address = addressOf(number);
+      return clinic.start({ ...settings, HOST: address, METRICS_HOST: address });
+    };
+    const prometheus = await startPrometheus([1, 2, 3].map((number) => `${addressOf(number)}:${metricsPort}`));
     try {
-      return await play(stage, scene);
+      return await play(stage, { clinic, names, start, prometheus });
     } finally {
+      await prometheus.stop();
       names.close();
       await clinic.close();
       await redis.kill();
@@ -69,10 +87,11 @@ export const topology: Drill = {
 interface Scene {
   readonly clinic: Clinic;
   readonly names: NameServer;
+  readonly prometheus: Prometheus;
   start(number: number): Promise<Service>;
 }
 
-async function play(stage: Stage, { clinic, names, start }: Scene): Promise<Report> {
+async function play(stage: Stage, { clinic, names, start, prometheus }: Scene): Promise<Report> {
   const [first, second] = [await start(1), await start(2)];
   names.set([1, 2].map(addressOf));
   const { grpcPort, httpPort } = first;
@@ -91,6 +110,7 @@ async function play(stage: Stage, { clinic, names, start }: Scene): Promise<Repo
       stage.say(`a third has come: ${callsOf(third)} calls`);
       for (const [i, one] of [first, second, third].entries())
         if (callsOf(one) === 0) throw new Error(`instance ${i + 1} got no call`);
+      await prometheusSeesThree(stage, prometheus);
       names.set([2, 3].map(addressOf));
       await stopInstance(first);
       stage.say('the first has gone, and its address with it');
@@ -123,6 +143,20 @@ async function oneConnectionReachesBoth(
   say(`of ${ONE_CONNECTION} gRPC calls by one connection the instances answered ${counts.join(' and ')}`);
   if (Math.min(...counts) < ONE_CONNECTION * LEAST_SHARE)
     throw new Error('one instance got nearly all calls of a connection');
+}
+
+/** Each instance is asked for its figures, and has booked. */
+async function prometheusSeesThree({ say }: Stage, prometheus: Prometheus): Promise<void> {
+  const booked =
+    'sum by (instance) (rpc_server_duration_seconds_count{job="amrutam",method=~".*BookSlot",code="OK"}) > 0';
+  for (const deadline = performance.now() + SCRAPED_MS; ; await sleep(200)) {
+    const samples = await prometheus.query(booked);
+    if (samples.length === 3) {
+      say(`Prometheus counts ${samples.map(({ value }) => value).join(', ')} bookings of the three`);
+      return;
+    }
+    if (performance.now() > deadline) throw new Error(`Prometheus saw bookings of ${samples.length} instances`);
+  }
 }
 
 /** How many calls an instance has answered, as its log has it. */
