@@ -19,7 +19,13 @@ export interface Balancer extends Ports {
   close(): Promise<void>;
 }
 
-const CONFIG = join(import.meta.dirname, '..', 'deploy', 'haproxy.cfg');
+/** Instances that have a name of their own in the DNS, and the same ports, each on another address. */
+export interface NamedInstances extends Ports {
+  /** Port of 127.0.0.1 on which a name server knows them as `api`. */
+  readonly nameServer: number;
+}
+
+const ROOT = join(import.meta.dirname, '..');
 const START_MS = 10_000;
 
 /** Whether `haproxy` is installed. */
@@ -27,12 +33,19 @@ export function hasBalancer(): boolean {
   return spawnSync('haproxy', ['-v']).status === 0;
 }
 
-/** Starts it on free ports in front of `instances`; resolves when it has found all of them ready. Throws with its output. */
-export async function startBalancer(instances: readonly Ports[]): Promise<Balancer> {
+/**
+ * Starts it on free ports in front of `instances`, a list or those behind a name; resolves when it has found one of them ready. It is
+ * set up by deploy/haproxy.cfg in `root`. Throws with its output.
+ */
+export async function startBalancer(instances: readonly Ports[] | NamedInstances, root = ROOT): Promise<Balancer> {
   const folder = await mkdtemp(join(tmpdir(), 'amrutam-balancer-'));
   const file = join(folder, 'haproxy.cfg');
   const front = { grpcPort: await freePort(), httpPort: await freePort() };
-  await writeFile(file, withPorts(await readFile(CONFIG, 'utf8'), front, instances));
+  const config = await readFile(join(root, 'deploy', 'haproxy.cfg'), 'utf8');
+  await writeFile(
+    file,
+    rewritten(config, [...bound(front), ...('nameServer' in instances ? named(instances) : listed(instances))]),
+  );
   const child = spawn('haproxy', ['-db', '-f', file]);
   const output = outputOf(child);
   const close = async () => {
@@ -48,24 +61,42 @@ export async function startBalancer(instances: readonly Ports[]): Promise<Balanc
   }
 }
 
-/** The configuration with other ports, and a server line for each instance. Throws when it has no place for one. */
-function withPorts(config: string, front: Ports, instances: readonly Ports[]): string {
-  const replace = (text: string, from: RegExp, to: string) => {
-    if (!from.test(text)) throw new Error(`${CONFIG} has nothing like ${from}`);
+/** What a text becomes. */
+type Step = readonly [from: RegExp, to: string];
+
+/** Throws when the configuration has no place for a step. */
+function rewritten(config: string, steps: readonly Step[]): string {
+  return steps.reduce((text, [from, to]) => {
+    if (!from.test(text)) throw new Error(`deploy/haproxy.cfg has nothing like ${from}`);
     return text.replace(from, to);
-  };
+  }, config);
+}
+
+function bound({ grpcPort, httpPort }: Ports): Step[] {
+  return [
+    [/bind :50051/, `bind 127.0.0.1:${grpcPort}`],
+    [/bind :8080/, `bind 127.0.0.1:${httpPort}`],
+  ];
+}
+
+/** As written where no name stands for all: a line `server` for each, of which those for gRPC track the others. */
+function listed(instances: readonly Ports[]): Step[] {
   const servers = (line: (name: string, instance: Ports) => string) =>
     instances.map((one, i) => `    server ${line(`api-${i + 1}`, one)}\n`).join('');
-  const steps: readonly (readonly [RegExp, string])[] = [
-    [/bind :50051/, `bind 127.0.0.1:${front.grpcPort}`],
-    [/bind :8080/, `bind 127.0.0.1:${front.httpPort}`],
-    [
-      /(?: +server .* track .*\n)+/,
-      servers((name, one) => `${name} 127.0.0.1:${one.grpcPort} track http_instances/${name}`),
-    ],
-    [/(?: +server .* check\n)+/, servers((name, one) => `${name} 127.0.0.1:${one.httpPort} check`)],
+  const grpc = servers((name, { grpcPort }) => `${name} 127.0.0.1:${grpcPort} track http_instances/${name}`);
+  return [
+    [/ +http-check connect .*\n(?: +http-check .*\n)* +server-template .*\n/, grpc],
+    [/ +server-template api- 16 api:8080 .*\n/, servers((name, { httpPort }) => `${name} 127.0.0.1:${httpPort} check`)],
   ];
-  return steps.reduce((text, [from, to]) => replace(text, from, to), config);
+}
+
+function named({ nameServer, grpcPort, httpPort }: NamedInstances): Step[] {
+  return [
+    [/parse-resolv-conf/, `nameserver test 127.0.0.1:${nameServer}`],
+    [/connect port 8080/, `connect port ${httpPort}`],
+    [/ api:50051 /, ` api:${grpcPort} `],
+    [/ api:8080 /, ` api:${httpPort} `],
+  ];
 }
 
 async function ready(child: ChildProcess, { httpPort }: Ports, output: () => string): Promise<void> {

@@ -1,6 +1,7 @@
-import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
-import { describe, expect, test } from '@jest/globals';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, describe, expect, test } from '@jest/globals';
 import { ConfigError, readConfig } from './config.ts';
 
 const PRODUCTION = {
@@ -234,5 +235,43 @@ describe('secrets', () => {
     expect(messageOf({ DATABASE_URL })).toMatch(/^JWT_KEYS_FILE is missing: .* npm run create-keys/);
     expect(messageOf({ DATABASE_URL })).not.toContain('hunter2');
     expect(messageOf({ DATABASE_URL }, false)).toBe('taken');
+  });
+});
+
+describe('secrets from files', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'amrutam-config-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const file = (content: string) => {
+    const name = join(folder, `${Math.random()}`);
+    writeFileSync(name, content);
+    return name;
+  };
+
+  test('are what the variable would be; a line end behind them is no part of them', () => {
+    const DATABASE_URL_FILE = file(`${PRODUCTION.DATABASE_URL}\n`);
+    const REDIS_URL_FILE = file('redis://:hunter2@cache:6379');
+    const { JWT_KEYS_FILE } = PRODUCTION;
+    expect(readConfig({ env: { DATABASE_URL_FILE, REDIS_URL_FILE, JWT_KEYS_FILE } })).toMatchObject({
+      databaseUrl: PRODUCTION.DATABASE_URL,
+      redisUrl: 'redis://:hunter2@cache:6379',
+      host: '0.0.0.0',
+      drainDelayMs: 5000,
+    });
+    expect(messageOf({ DATABASE_URL_FILE })).toMatch(/^JWT_KEYS_FILE is missing/);
+  });
+
+  test('that are missing, empty, malformed or said twice are refused, and not shown', () => {
+    const missing = join(folder, 'missing');
+    expect(messageOf({ DATABASE_URL_FILE: missing })).toMatch(`DATABASE_URL_FILE: ${missing} can't be read: ENOENT`);
+    const empty = file('\n');
+    expect(messageOf({ REDIS_URL_FILE: empty })).toBe(
+      `REDIS_URL_FILE: ${empty} is empty: it must hold what REDIS_URL would`,
+    );
+    const malformed = messageOf({ DATABASE_URL_FILE: file('hunter2-secret') });
+    expect(malformed).toMatch(/^DATABASE_URL_FILE is not a URL that can be read/);
+    expect(malformed).not.toContain('hunter2');
+    expect(messageOf({ ...PRODUCTION, DATABASE_URL_FILE: file(PRODUCTION.DATABASE_URL) })).toBe(
+      'DATABASE_URL and DATABASE_URL_FILE are both set: leave one of them out',
+    );
   });
 });

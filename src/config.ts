@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
@@ -52,7 +53,7 @@ const RATIO_SAMPLERS = ['traceidratio', 'parentbased_traceidratio'];
 const SAMPLERS = ['always_on', 'always_off', 'parentbased_always_on', 'parentbased_always_off', ...RATIO_SAMPLERS];
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
-/** Reads the environment: the only place that does. Commands that serve nothing need no signing keys. Throws ConfigError. */
+/** Reads the environment, and files that stand for a variable of it: the only place that does. Commands that serve nothing need no signing keys. Throws ConfigError. */
 export function readConfig({
   env = process.env,
   serving = true,
@@ -60,7 +61,7 @@ export function readConfig({
   env?: Environment;
   serving?: boolean;
 } = {}): Config {
-  const databaseUrl = optional(env, 'DATABASE_URL', postgresUrl);
+  const databaseUrl = secret(env, 'DATABASE_URL', postgresUrl);
   const jwtKeysFile = optional(env, 'JWT_KEYS_FILE', path);
   if (serving && databaseUrl && !jwtKeysFile) {
     throw new ConfigError(
@@ -77,7 +78,7 @@ export function readConfig({
     processes: optional(env, 'PROCESSES', processes) ?? 1,
     databaseUrl,
     dataDir: resolve(optional(env, 'DATA_DIR', String) ?? '.data'),
-    redisUrl: optional(env, 'REDIS_URL', redisUrl),
+    redisUrl: secret(env, 'REDIS_URL', redisUrl),
     rateLimits: (optional(env, 'RATE_LIMITS', oneOf(['on', 'off'])) ?? 'on') === 'on',
     databasePool: optional(env, 'DATABASE_POOL', whole(1, 1000)) ?? 20,
     poolWaitMs: optional(env, 'POOL_WAIT_MS', whole(1, 60_000)) ?? 2_000,
@@ -100,6 +101,25 @@ type Reader<T> = (value: string, name: string) => T;
 function optional<T>(env: Environment, name: string, read: Reader<T>): T | undefined {
   const value = env[name]?.trim();
   return value ? read(value, name) : undefined;
+}
+
+/** The same, or what the file holds that `NAME_FILE` names: so that no list of the environment shows a password. */
+function secret<T>(env: Environment, name: string, read: Reader<T>): T | undefined {
+  const named = `${name}_FILE`;
+  const file = optional(env, named, path);
+  if (!file) return optional(env, name, read);
+  if (optional(env, name, String)) throw new ConfigError(`${name} and ${named} are both set: leave one of them out`);
+  const value = contentOf(file, named).trim();
+  if (!value) throw new ConfigError(`${named}: ${file} is empty: it must hold what ${name} would`);
+  return read(value, named);
+}
+
+function contentOf(file: string, name: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError(`${name}: ${file} can't be read: ${(error as Error).message}`);
+  }
 }
 
 function wrong(name: string, value: string, wanted: string): ConfigError {

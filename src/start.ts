@@ -1,5 +1,6 @@
 import { banner } from './banner.ts';
 import { type Config, readConfig } from './config.ts';
+import { endWhenAsked } from './first-process.ts';
 import { runJobs } from './jobs/run-jobs.ts';
 import { watchedFigures } from './jobs/watched-figures.ts';
 import { createLog, logWhatLibrariesPrint } from './log.ts';
@@ -13,6 +14,7 @@ import { startTracing } from './tracing/start-tracing.ts';
 
 /** Starts everything and serves until a signal, by itself or by processes of its own; or says why not. */
 async function main(config: Config): Promise<void> {
+  const goOn = endWhenAsked();
   const log = createLog(config.logLevel);
   logWhatLibrariesPrint(log);
   const metricsPort = await openMetricsPort(config, log);
@@ -42,6 +44,7 @@ async function main(config: Config): Promise<void> {
     await endTracing();
     await database.close();
   });
+  goOn();
 }
 
 try {

@@ -9,6 +9,7 @@ import { clientGone } from '../faults/drills/client-gone.ts';
 import { commitSilent } from '../faults/drills/commit-silent.ts';
 import { deadlineOnSlowDatabase } from '../faults/drills/deadline-on-slow-database.ts';
 import { drills } from '../faults/drills/index.ts';
+import { topology } from '../faults/drills/topology.ts';
 import { watchHealth } from '../faults/health-watch.ts';
 import { poolsMustBeFull } from '../faults/pools.ts';
 import { RetryInfoSchema } from '../gen/google/rpc/error_details_pb.ts';
@@ -69,6 +70,16 @@ describe('drills', () => {
     DRILL_MS,
   );
 });
+
+test(
+  'instances behind the balancer of docker-compose.yml come and go, and no call fails',
+  async () => {
+    const { notRun, ...report } = await topology.run(stage());
+    if (notRun) return void process.stderr.write(`NOT TESTED: the balancer, because there is no ${notRun} here.\n`);
+    expect(report).toMatchObject({ lost: 0, doubled: 0 });
+  },
+  DRILL_MS,
+);
 
 describe('while the database is away', () => {
   let clinic: Clinic;

@@ -162,6 +162,11 @@ test('an empty database: the start names the command, two migrations at once suc
   expect((await runCommand('seed', { env })).code).toBe(0);
   expect((await runCommand('create-admin', administrator)).code).toBe(0);
   expect((await runCommand('create-admin', administrator)).code).toBe(1);
+  const again = { ...administrator, args: [...administrator.args, '--if-missing'], input: 'eleven marble canoes' };
+  expect(await runCommand('create-admin', again)).toMatchObject({
+    code: 0,
+    output: expect.stringMatching('nothing was changed'),
+  });
 
   const newer = new pg.Client(empty.url);
   await newer.connect();

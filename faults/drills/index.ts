@@ -43,6 +43,7 @@ import { rollingRestart } from './rolling-restart.ts';
 import { rollingRestartDirect } from './rolling-restart-direct.ts';
 import { silentDatabase } from './silent-database.ts';
 import { slowDatabase } from './slow-database.ts';
+import { topology } from './topology.ts';
 import { wrongPasswords } from './wrong-passwords.ts';
 
 /** All of them, in the order in which they run. */
@@ -79,6 +80,7 @@ export const drills: readonly Drill[] = [
   slowDatabase,
   rollingRestart,
   rollingRestartDirect,
+  topology,
   overload,
   hotSlot,
   wrongPasswords,

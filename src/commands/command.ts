@@ -1,5 +1,8 @@
+import { endWhenAsked } from '../first-process.ts';
+
 /** Runs a command of the server: prints what it answers, or why it failed, and exits with 0 or 1. */
 export async function command(work: () => Promise<string>): Promise<void> {
+  endWhenAsked();
   try {
     process.stdout.write(`${await work()}\n`);
     process.exit(0);

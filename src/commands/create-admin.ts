@@ -10,14 +10,18 @@ import { checkTimeZone } from '../auth/time-zone.ts';
 import { readConfig } from '../config.ts';
 import { openDatabase } from '../database.ts';
 import { serverCall } from '../demo-clinic.ts';
+import { Fault } from '../fault.ts';
 import { messageCheck } from '../rpc/validate.ts';
 import { createUnits } from '../server.ts';
 import { command } from './command.ts';
 
 const USAGE =
-  'Usage: npm run create-admin -- --email you@example.com [--name "Your Name"] [--time-zone Asia/Kolkata] < password.txt';
+  'Usage: npm run create-admin -- --email you@example.com [--name "Your Name"] [--time-zone Asia/Kolkata] [--if-missing] < password.txt';
 
-/** npm run create-admin: makes an administrator; the password comes from standard input. Works beside a running server. */
+/**
+ * npm run create-admin: makes an administrator; the password comes from standard input. Works beside a running server. With
+ * --if-missing an account that is there already is left as it is, and that is no failure: for what runs at each start.
+ */
 await command(async () => {
   const account = await readAccount();
   const config = readConfig({ serving: false });
@@ -30,6 +34,9 @@ await command(async () => {
       makeAccount(work, { email, displayName, timeZone, passwordHash, role: 'ADMINISTRATOR' }),
     );
     return `${email} is an administrator now.`;
+  } catch (error) {
+    if (!account.ifMissing || !(error instanceof Fault) || error.reason !== 'EMAIL_TAKEN') throw error;
+    return `${account.email} has an account already: nothing was changed.`;
   } finally {
     await database.close();
   }
@@ -38,7 +45,12 @@ await command(async () => {
 /** The account asked for, held to the rules of SignUp. */
 async function readAccount() {
   const { values } = parseArgs({
-    options: { email: { type: 'string' }, name: { type: 'string' }, 'time-zone': { type: 'string' } },
+    options: {
+      email: { type: 'string' },
+      name: { type: 'string' },
+      'time-zone': { type: 'string' },
+      'if-missing': { type: 'boolean', default: false },
+    },
   });
   const email = values.email ?? '';
   if (!email) throw new Error(USAGE);
@@ -50,5 +62,6 @@ async function readAccount() {
     create(SignUpRequestSchema, { email, password, displayName, role: Role.PATIENT }),
   );
   refuseCommonPassword('password', password, { email, displayName });
-  return { email, password, displayName, timeZone: checkTimeZone('time_zone', values['time-zone'] ?? '') };
+  const timeZone = checkTimeZone('time_zone', values['time-zone'] ?? '');
+  return { email, password, displayName, timeZone, ifMissing: values['if-missing'] };
 }

@@ -16,6 +16,7 @@ import {
 import { ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { type Config, readConfig } from '../config.ts';
 import { command } from './command.ts';
+import { ownHost } from './own-host.ts';
 
 const RACERS = 20;
 const [bold, dim, green] = [painted(1), painted(2), painted(32)];
@@ -44,8 +45,9 @@ interface Clients {
   readonly admin: Client<typeof AdminService>;
 }
 
-function connect({ host, grpcPort, httpPort, tls }: Config): Clients {
-  const at = host === '0.0.0.0' || host === '::' ? 'localhost' : host;
+function connect(config: Config): Clients {
+  const { grpcPort, httpPort, tls } = config;
+  const at = ownHost(config);
   const scheme = tls ? 'https' : 'http';
   const grpc = createGrpcTransport({ baseUrl: `${scheme}://${at}:${grpcPort}` });
   const json = createConnectTransport({

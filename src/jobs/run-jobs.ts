@@ -36,8 +36,8 @@ export interface Pace {
 }
 
 const PACE: Pace = { pollMs: 2_000, leaseMs: 30_000, sweepMs: 10_000 };
-/** One listens for jobs, the other fetches them and says that they are done. */
-const CONNECTIONS = 2;
+/** Of each instance: one listens for jobs, the other fetches them and says that they are done. */
+export const CONNECTIONS = 2;
 const CONNECT_MS = 5_000;
 /** Milliseconds for giving back what is under way, when all stops. */
 const STOP_MS = 5_000;
