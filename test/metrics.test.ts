@@ -105,7 +105,9 @@ describe('one right answer at the port', () => {
       await fetch(`http://127.0.0.1:${single.httpPort}/zqxjkv${i}/Method`, { method: 'POST', body: '{}' });
     }
     const after = await metricsOf(single);
-    expect(series(after).filter((one) => !before.has(one))).toEqual([]);
+    // A first collection of garbage of a kind begins a series, too.
+    const ours = series(after).filter((one) => !one.startsWith('nodejs_gc_'));
+    expect(ours.filter((one) => !before.has(one))).toEqual([]);
     for (const text of ['zqxjkv', outsider.id, outsider.email, doctor.id, '127.0.0.1'])
       expect(after).not.toMatch(new RegExp(text, 'i'));
   });
