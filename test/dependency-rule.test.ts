@@ -18,6 +18,8 @@ const FORBIDDEN: readonly Try[] = [
   ['a job that reads the configuration', 'src/jobs/b.ts', '../config.ts'],
   ['a database that knows jobs', 'src/db/d.ts', '../jobs/jobs.ts'],
   ['a feature that knows jobs', 'src/booking/f.ts', '../jobs/jobs.ts'],
+  ['a database that knows metrics', 'src/db/e.ts', '../metrics/metrics.ts'],
+  ['a feature that knows metrics', 'src/booking/g.ts', '../metrics/metrics.ts'],
   ['a feature that knows one above it', 'src/auth/a.ts', '../availability/slot.entity.ts'],
   ['a feature that calls another one’s service', 'src/booking/a.ts', '../auth/service.ts'],
   ['a verb that knows the contract', 'src/booking/b.ts', '../../gen/amrutam/booking/v1/booking_pb.ts'],
