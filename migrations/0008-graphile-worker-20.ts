@@ -17,8 +17,13 @@ export class GraphileWorker20 extends Migration {
         error text
       )`);
     // Without policies they let nobody in but their owner, whatever was granted; who was granted nothing gets nothing without them, too.
+    // Its schema is that of src/db/worker-schema.ts.
     for (const table of ['jobs', 'job_queues', 'tasks', 'known_crontabs'])
-      this.addSql(`ALTER TABLE graphile_worker._private_${table} DISABLE ROW LEVEL SECURITY`);
+      this.addSql(`
+        DO $$ BEGIN
+          EXECUTE format('ALTER TABLE %I._private_${table} DISABLE ROW LEVEL SECURITY',
+            CASE current_schema() WHEN 'public' THEN 'graphile_worker' ELSE current_schema() || '_worker' END);
+        END $$`);
     // Only the owner of a table can give it partitions.
     this.addSql(`
       DO $$ BEGIN

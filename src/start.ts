@@ -12,18 +12,21 @@ import { serve } from './serve.ts';
 import { stopWhenAsked } from './stopping.ts';
 import { startTracing } from './tracing/start-tracing.ts';
 
+/** For background jobs and their figures, beside the 2 that fetch jobs: calls are answered by other processes. */
+const SUPERVISOR_CONNECTIONS = 3;
+
 /** Starts everything and serves until a signal, by itself or by processes of its own; or says why not. */
 async function main(config: Config): Promise<void> {
   const goOn = endWhenAsked();
   const log = createLog(config.logLevel);
   logWhatLibrariesPrint(log);
   const metricsPort = await openMetricsPort(config, log);
-  const database = await prepare(config, log);
+  const alone = config.processes === 1;
+  const database = await prepare(alone ? config : { ...config, databasePool: SUPERVISOR_CONNECTIONS }, log);
   const endTracing = await startTracing(config, log);
-  const { ports, metrics, drain } =
-    config.processes === 1
-      ? await serve(config, { log, database })
-      : await startProcesses({ ...config, databaseUrl: database.url }, log);
+  const { ports, metrics, drain } = alone
+    ? await serve(config, { log, database })
+    : await startProcesses({ ...config, databaseUrl: database.url }, log);
   const instance = instanceMetrics(watchedFigures(database.orm));
   metricsPort.show(async () => [await instance.snapshot(), ...(await metrics())]);
   log.info(

@@ -1,10 +1,13 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
 import { freshDatabase, type TestDatabase } from '../../test/support/database.ts';
+import { jobFigures } from '../jobs/job-figures.ts';
 import { migrate, missingMigrations } from './migrate.ts';
 import { createOrm } from './orm.ts';
 import { forkFor } from './statement.ts';
+import { workerSchema } from './worker-schema.ts';
 
 const NAMES = migrations.map(({ name }) => name);
 
@@ -84,4 +87,37 @@ test('months of the audit log that have gone by are not made again, those ahead 
 test('a migration that is missing is named', async () => {
   await client.query(`DELETE FROM mikro_orm_migrations WHERE name = $1`, [NAMES.at(-1)]);
   expect(await missing()).toEqual([NAMES.at(-1)]);
+});
+
+test('clinics in one database, a schema each, have everything for themselves, their queues of background jobs too', async () => {
+  const own = await freshDatabase('template0');
+  const admin = new pg.Client(own.url);
+  await admin.connect();
+  const clinics = ['a', 'b'].map((name) => ({ schema: `clinic_${name}`, role: `${name}_${randomUUID().slice(0, 8)}` }));
+  try {
+    await admin.query('CREATE EXTENSION btree_gist; CREATE EXTENSION pg_trgm');
+    for (const { schema, role } of clinics) {
+      await admin.query(`CREATE ROLE ${role} LOGIN SUPERUSER PASSWORD '${role}'; CREATE SCHEMA ${schema}`);
+      await admin.query(`ALTER ROLE ${role} SET search_path = ${schema}, public`);
+    }
+    const urls = clinics.map(({ role }) =>
+      Object.assign(new URL(own.url), { username: role, password: role }).toString(),
+    );
+    for (const url of urls) expect(await migrate(url)).toEqual(NAMES);
+    const orms = urls.map((url) => createOrm({ url, pool: 1, poolWaitMs: 2_000, applicationName: 'test' }, []));
+    const [a, b] = await Promise.all(orms.map((orm) => workerSchema(orm)));
+    expect([a, b]).toEqual(['clinic_a_worker', 'clinic_b_worker']);
+    await admin.query(`SELECT ${a}.add_job('purge-answers', run_at => now() - interval '1 hour')`);
+    const lags = await Promise.all(orms.map((orm) => jobFigures(orm, AbortSignal.timeout(5_000))));
+    expect(lags.map(([first]) => Math.floor((first?.lagSeconds ?? 0) / 3_600))).toEqual([1, 0]);
+    for (const orm of orms) await orm.close();
+    const { rows } = await admin.query(
+      `SELECT nspname FROM pg_namespace WHERE nspname IN ('graphile_worker', 'public_worker')`,
+    );
+    expect(rows).toEqual([]);
+  } finally {
+    await admin.end();
+    await own.drop();
+    for (const { role } of clinics) await client.query(`DROP ROLE IF EXISTS ${role}`);
+  }
 });

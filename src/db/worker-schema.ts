@@ -1,9 +1,36 @@
+import type { MikroORM } from '@mikro-orm/postgresql';
 import { Logger, runMigrations } from 'graphile-worker';
 import pg from 'pg';
 import { patientOptions } from './orm.ts';
+import { Sql, sql } from './sql.ts';
+import { forkFor, row } from './statement.ts';
 
-/** Where graphile-worker keeps its jobs. */
-export const WORKER_SCHEMA = 'graphile_worker';
+/**
+ * Where graphile-worker keeps its jobs: beside the schema that the search path names, so that several clinics in one database, a schema
+ * each, have a queue each.
+ */
+const NAME = `CASE current_schema() WHEN 'public' THEN 'graphile_worker' ELSE current_schema() || '_worker' END`;
+const ASKED = new Sql([`SELECT ${NAME} AS name`]);
+const ASKING_MS = 5_000;
+
+/** Of each database that has told. */
+const names = new WeakMap<MikroORM, string>();
+
+/** The name of graphile-worker's schema. */
+export async function workerSchema(orm: MikroORM, signal = AbortSignal.timeout(ASKING_MS)): Promise<string> {
+  const known = names.get(orm);
+  if (known) return known;
+  const found = await row<{ name: string }>(forkFor(orm, signal), ASKED);
+  if (!found?.name) throw new Error('the search path names no schema that is there');
+  names.set(orm, found.name);
+  return found.name;
+}
+
+/** What goes by `name` in that schema, to be used in statements. */
+export async function inWorkerSchema(orm: MikroORM, signal?: AbortSignal): Promise<(name: string) => Sql> {
+  const schema = sql.ref(await workerSchema(orm, signal));
+  return (name) => sql`${schema}.${sql.ref(name)}`;
+}
 
 /** Brings graphile-worker's own tables up to its version. Several at once can hinder each other: the caller sees to it that one runs. */
 export async function migrateWorkerSchema(url: string): Promise<void> {
@@ -16,7 +43,8 @@ export async function migrateWorkerSchema(url: string): Promise<void> {
   pgPool.on('error', () => {}); // a lost connection shows in the statement that needs it
   pgPool.on('connect', (client) => client.on('error', () => {}));
   try {
-    await runMigrations({ pgPool, schema: WORKER_SCHEMA, logger: new Logger(() => () => {}) });
+    const { rows } = await pgPool.query<{ name: string }>(ASKED.texts[0] as string);
+    await runMigrations({ pgPool, schema: rows[0]?.name as string, logger: new Logger(() => () => {}) });
   } finally {
     await pgPool.end();
   }

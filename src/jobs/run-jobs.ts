@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { type JobHelpers, Logger as LibraryLogger, parseCronItems, run } from 'graphile-worker';
 import { createPlainPool } from '../db/plain-pool.ts';
-import { WORKER_SCHEMA } from '../db/worker-schema.ts';
+import { workerSchema } from '../db/worker-schema.ts';
 import type { Logger } from '../log.ts';
 import { forgetFuture } from './forget-future.ts';
 import { freeAbandoned } from './free-abandoned.ts';
@@ -75,7 +75,7 @@ export function runJobs({ orm, url, instance, log, jobs = JOBS, pace = PACE }: J
     );
     return run({
       pgPool: pool,
-      schema: WORKER_SCHEMA,
+      schema: await workerSchema(orm),
       taskList: Object.fromEntries(jobs.map((job) => [job.name, task(job)])),
       parsedCronItems: parseCronItems(jobs.map(cronItem)),
       logger: libraryLogger(trouble),

@@ -1,5 +1,4 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
-import { forkFor } from '../db/statement.ts';
 import { orAbort } from '../or-abort.ts';
 import { type JobFigures, jobFigures } from './job-figures.ts';
 
@@ -11,7 +10,7 @@ export function watchedFigures(orm: MikroORM): () => Promise<readonly JobFigures
   let last: { readonly at: number; readonly answer: Promise<readonly JobFigures[]> } | undefined;
   const ask = () => {
     const signal = AbortSignal.timeout(TOO_SLOW_MS);
-    return orAbort(signal, jobFigures(forkFor(orm, signal))).catch(() => []);
+    return orAbort(signal, jobFigures(orm, signal)).catch(() => []);
   };
   return () => {
     if (!last || performance.now() - last.at > KEPT_MS) last = { at: performance.now(), answer: ask() };
