@@ -65,6 +65,6 @@ test('a page says what it means, what to look at and what to do, and its links l
   for (const file of await readdir('docs/runbook')) {
     const text = await readFile(join('docs/runbook', file), 'utf8');
     expect(text.match(/^## .*/gm)).toEqual(['## Look at', '## Do']);
-    for (const [, link = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) await readFile(join('docs/runbook', link));
+    for (const [, link = ''] of text.matchAll(/\]\(([^)\s#]+)(?:#\S*)?\)/g)) await readFile(join('docs/runbook', link));
   }
 });

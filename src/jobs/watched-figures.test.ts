@@ -1,7 +1,12 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { startServer, type TestServer } from '../../test/support/server.ts';
+import { createOrm } from '../db/orm.ts';
+import { createLog } from '../log.ts';
 import { JOBS } from './jobs.ts';
+import { runJobs } from './run-jobs.ts';
 import { watchedFigures } from './watched-figures.ts';
 
 let server: TestServer;
@@ -23,4 +28,30 @@ test('behind a lock there are no figures, in bounded time; afterwards there are 
   const first = figures();
   expect((await first).map(({ name }) => name)).toEqual(JOBS.map(({ name }) => name));
   expect(figures()).toBe(first);
+});
+
+test('for a role that may not see the queue there are no figures, and the log says what it lacks', async () => {
+  const role = `unseeing_${randomUUID().slice(0, 8)}`;
+  const admin = new pg.Client(server.url);
+  await admin.connect();
+  await admin.query(`CREATE ROLE ${role} LOGIN PASSWORD '${role}'`);
+  await admin.query(`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ${role}`);
+  const url = Object.assign(new URL(server.url), { username: role, password: role }).toString();
+  const orm = createOrm({ url, pool: 2, poolWaitMs: 2_000, applicationName: 'test' }, []);
+  let logged = '';
+  const write = (line: string) => {
+    logged += line;
+  };
+  const stop = runJobs({ orm, url, instance: 'test', log: createLog('warn', { write }) });
+  try {
+    expect(await watchedFigures(orm)()).toEqual([]);
+    for (const deadline = Date.now() + 5_000; !logged && Date.now() < deadline; ) await sleep(20);
+    expect(logged).toMatch(/permission denied for .*background jobs are in trouble/);
+  } finally {
+    await stop();
+    await orm.close();
+    await admin.query(`DROP OWNED BY ${role}`);
+    await admin.query(`DROP ROLE ${role}`);
+    await admin.end();
+  }
 });
