@@ -138,6 +138,17 @@ describe('what is given', () => {
       'some',
       'OTEL_TRACES_SAMPLER is "some": it must be one of always_on, always_off, parentbased_always_on, parentbased_always_off, traceidratio, parentbased_traceidratio',
     ],
+    ['OTEL_TRACES_EXPORTER', 'zipkin', 'OTEL_TRACES_EXPORTER is "zipkin": it must be one of otlp, none'],
+    [
+      'OTEL_EXPORTER_OTLP_COMPRESSION',
+      'zstd',
+      'OTEL_EXPORTER_OTLP_COMPRESSION is "zstd": it must be one of gzip, none',
+    ],
+    [
+      'OTEL_EXPORTER_OTLP_TRACES_COMPRESSION',
+      'on',
+      'OTEL_EXPORTER_OTLP_TRACES_COMPRESSION is "on": it must be one of gzip, none',
+    ],
     ['OTEL_SDK_DISABLED', 'yes', 'OTEL_SDK_DISABLED is "yes": it must be one of true, false'],
     ['RATE_LIMITS', 'no', 'RATE_LIMITS is "no": it must be one of on, off'],
     ['DATABASE_POOL', '0', 'DATABASE_POOL is "0": it must be a whole number from 1 to 1000'],
@@ -192,6 +203,29 @@ describe('tracing', () => {
     });
     const protocols = { OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'grpc' };
     expect(tracingOf({ ...ON, ...protocols })).toEqual({ protocol: 'grpc' });
+  });
+
+  test('is off when the exporter is none', () => {
+    expect(tracingOf({ ...ON, OTEL_TRACES_EXPORTER: 'none' })).toBeUndefined();
+    expect(tracingOf({ ...ON, OTEL_TRACES_EXPORTER: 'otlp' })).toEqual({ protocol: 'http/protobuf' });
+  });
+
+  test.each([
+    ['OTEL_BSP_MAX_QUEUE_SIZE', '4096', ['0', 'many', '-1', '1.5']],
+    ['OTEL_BSP_MAX_EXPORT_BATCH_SIZE', '512', ['0', '1e3']],
+    ['OTEL_BSP_SCHEDULE_DELAY', '0', ['5s', '2147483648']],
+    ['OTEL_BSP_EXPORT_TIMEOUT', '30000', ['0', 'never']],
+    ['OTEL_EXPORTER_OTLP_TIMEOUT', '10000', ['10s', '0']],
+    ['OTEL_EXPORTER_OTLP_TRACES_TIMEOUT', '10000', ['10s', '0']],
+    ['OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT', '64', ['all']],
+    ['OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT', '100', ['long']],
+    ['OTEL_SPAN_EVENT_COUNT_LIMIT', '8', ['-8']],
+  ])('%s=%s is taken, %j are not', (name, good, bad) => {
+    expect(messageOf({ ...ON, [name]: good })).toBe('taken');
+    for (const value of bad)
+      expect(messageOf({ ...ON, [name]: value })).toMatch(
+        new RegExp(`^${name} is "${value}": it must be a whole number from [01] to 2147483647$`),
+      );
   });
 
   test('a share of calls is a number from 0 to 1', () => {

@@ -51,6 +51,25 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const OTLP_PROTOCOLS = ['http/protobuf', 'http/json', 'grpc'] as const;
 const RATIO_SAMPLERS = ['traceidratio', 'parentbased_traceidratio'];
 const SAMPLERS = ['always_on', 'always_off', 'parentbased_always_on', 'parentbased_always_off', ...RATIO_SAMPLERS];
+/** What the SDK takes numbers from, and the least they may be. */
+const OTEL_NUMBERS = {
+  OTEL_EXPORTER_OTLP_TIMEOUT: 1,
+  OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: 1,
+  OTEL_BSP_SCHEDULE_DELAY: 0,
+  OTEL_BSP_EXPORT_TIMEOUT: 1,
+  OTEL_BSP_MAX_QUEUE_SIZE: 1,
+  OTEL_BSP_MAX_EXPORT_BATCH_SIZE: 1,
+  OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT: 0,
+  OTEL_ATTRIBUTE_COUNT_LIMIT: 0,
+  OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT: 0,
+  OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: 0,
+  OTEL_SPAN_EVENT_COUNT_LIMIT: 0,
+  OTEL_SPAN_LINK_COUNT_LIMIT: 0,
+  OTEL_SPAN_ATTRIBUTE_PER_EVENT_COUNT_LIMIT: 0,
+  OTEL_SPAN_ATTRIBUTE_PER_LINK_COUNT_LIMIT: 0,
+};
+/** More milliseconds than these no timer takes. */
+const MOST_OTEL = 2 ** 31 - 1;
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
 /** Reads the environment, and files that stand for a variable of it: the only place that does. Commands that serve nothing need no signing keys. Throws ConfigError. */
@@ -219,7 +238,11 @@ function tracingOf(env: Environment): Config['tracing'] {
   const [protocol = 'http/protobuf'] = protocols.flatMap((name) => optional(env, name, oneOf(OTLP_PROTOCOLS)) ?? []);
   const sampler = optional(env, 'OTEL_TRACES_SAMPLER', oneOf(SAMPLERS));
   if (RATIO_SAMPLERS.includes(sampler ?? '')) optional(env, 'OTEL_TRACES_SAMPLER_ARG', share);
-  return given.length === 0 || disabled ? undefined : { protocol };
+  for (const [name, least] of Object.entries(OTEL_NUMBERS)) optional(env, name, whole(least, MOST_OTEL));
+  for (const name of ['OTEL_EXPORTER_OTLP_COMPRESSION', 'OTEL_EXPORTER_OTLP_TRACES_COMPRESSION'])
+    optional(env, name, oneOf(['gzip', 'none']));
+  const exporter = optional(env, 'OTEL_TRACES_EXPORTER', oneOf(['otlp', 'none']));
+  return given.length === 0 || disabled || exporter === 'none' ? undefined : { protocol };
 }
 
 const httpUrl: Reader<string> = (value, name) => {
