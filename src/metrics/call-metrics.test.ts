@@ -35,13 +35,26 @@ test('a booking is booked, replayed, refused or failed, and only calls of BookSl
   expect(await seriesOf('bookings_total', calls)).toEqual([
     'bookings_total{outcome="booked",reason=""} 1',
     'bookings_total{outcome="replayed",reason=""} 1',
-    'bookings_total{outcome="failed",reason=""} 0',
+    'bookings_total{outcome="failed",reason="DEADLINE_EXCEEDED"} 0',
+    'bookings_total{outcome="failed",reason="OVERLOADED"} 0',
+    'bookings_total{outcome="failed",reason="DRAINING"} 0',
+    'bookings_total{outcome="failed",reason="DATABASE_DOWN"} 0',
+    'bookings_total{outcome="failed",reason="OUTCOME_UNKNOWN"} 1',
+    'bookings_total{outcome="failed",reason="INTERNAL"} 1',
     'bookings_total{outcome="refused",reason="SLOT_TAKEN"} 1',
     'bookings_total{outcome="replayed",reason="SLOT_TAKEN"} 1',
     'bookings_total{outcome="refused",reason="CONTENTION"} 1',
-    'bookings_total{outcome="failed",reason="OUTCOME_UNKNOWN"} 1',
-    'bookings_total{outcome="failed",reason="INTERNAL"} 1',
   ]);
+});
+
+test('whatever a booking may fail of is there with a zero before it does, so that the first burst is a rate', async () => {
+  const [zero, burst] = await Promise.all(
+    [0, 3].map((failures) =>
+      seriesOf('bookings_total', Array(failures).fill({ code: 'UNAVAILABLE', reason: 'DATABASE_DOWN' })),
+    ),
+  );
+  expect(zero).toContain('bookings_total{outcome="failed",reason="DATABASE_DOWN"} 0');
+  expect(burst).toContain('bookings_total{outcome="failed",reason="DATABASE_DOWN"} 3');
 });
 
 test('calls are timed by method and code, and refusals counted by reason', async () => {

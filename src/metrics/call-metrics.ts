@@ -1,11 +1,21 @@
 import type { DescMethod } from '@bufbuild/protobuf';
+import { status } from '@grpc/grpc-js';
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { BookingService } from '../../gen/amrutam/booking/v1/booking_pb.ts';
+import { CODE } from '../rpc/errors.ts';
 import { isFailure } from '../rpc/failure-codes.ts';
 import type { EndedCall } from '../rpc/observe.ts';
 
 /** Seconds: a read from memory takes a tenth of a millisecond, nothing unary more than 30 seconds. */
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** Why a call may fail: the reasons of the contract, and INTERNAL, which has none. */
+const FAILURES = [
+  ...Object.entries(CODE)
+    .filter(([, code]) => isFailure(status[code] as string))
+    .map(([reason]) => reason),
+  'INTERNAL',
+];
 
 /** What becomes of calls. */
 export interface CallMetrics {
@@ -37,8 +47,9 @@ export function callMetrics(registry: Registry): CallMetrics {
     labelNames: ['outcome', 'reason'],
     registers: [registry],
   });
-  // A rate over what has never been there is none: it takes a zero before the first.
-  for (const outcome of ['booked', 'replayed', 'failed']) bookings.inc({ outcome, reason: '' }, 0);
+  // Of a series that begins with more than zero rate() doesn't know the beginning, and of none it knows nothing.
+  for (const outcome of ['booked', 'replayed']) bookings.inc({ outcome, reason: '' }, 0);
+  for (const reason of FAILURES) bookings.inc({ outcome: 'failed', reason }, 0);
   const durationOf = childOf((method: DescMethod) =>
     childOf((code: string) => durations.labels(`${method.parent.typeName}/${method.name}`, code)),
   );
