@@ -1,8 +1,14 @@
 import type { Config } from './config.ts';
 
+interface Ports {
+  readonly grpcPort: number;
+  readonly httpPort: number;
+  readonly metricsPort: number;
+}
+
 /** What a first start shows: where it is, who may sign in, and three commands to paste. */
-export function banner(config: Config, { grpcPort, httpPort }: { grpcPort: number; httpPort: number }): string {
-  const host = config.host === '0.0.0.0' || config.host === '::' ? 'localhost' : config.host;
+export function banner(config: Config, { grpcPort, httpPort, metricsPort }: Ports): string {
+  const host = reachable(config.host);
   const scheme = config.tls ? 'https' : 'http';
   const logIn = `'{"email":"patient@demo.test","password":"${config.demoPassword}"}'`;
   const plain = config.tls ? '' : '-plaintext ';
@@ -12,6 +18,7 @@ export function banner(config: Config, { grpcPort, httpPort }: { grpcPort: numbe
 
     gRPC                      ${host}:${grpcPort}
     Connect, gRPC-Web, JSON   ${scheme}://${host}:${httpPort}
+    metrics, for Prometheus   http://${reachable(config.metricsHost)}:${metricsPort}/metrics
     data                      ${config.dataDir}
 
   The demonstration clinic's accounts, all with the password ${config.demoPassword}:
@@ -30,4 +37,9 @@ export function banner(config: Config, { grpcPort, httpPort }: { grpcPort: numbe
     npm run demo
 
 `;
+}
+
+/** An address for one that stands for all of them. */
+function reachable(host: string): string {
+  return host === '0.0.0.0' || host === '::' ? 'localhost' : host;
 }

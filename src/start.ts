@@ -39,7 +39,7 @@ async function main(config: Config): Promise<void> {
     },
     'serving',
   );
-  if (database.embedded) process.stdout.write(banner(config, ports));
+  if (database.embedded) process.stdout.write(banner(config, { ...ports, metricsPort: metricsPort.port }));
   const stopJobs = runJobs({ ...database, instance: config.instance, log });
   stopWhenAsked(log, database, async () => {
     await Promise.all([drain(), stopJobs()]);

@@ -38,6 +38,9 @@ async function logIn(ports: Parameters<typeof clientsOf>[0], email: string, pass
 test('the first start serves a clinic in which people log in and book; the second one still has the booking', async () => {
   const env = { DATA_DIR: join(folder, 'data') };
   const first = await startService(env);
+  await first.wrote('is serving');
+  const metrics = /metrics, for Prometheus +(http:\S+)/.exec(first.output())?.[1] ?? '';
+  expect(await (await fetch(metrics)).text()).toMatch(/^ready 1$/m);
   expect((await logIn(first, 'admin@demo.test')).role).toBe(Role.ADMINISTRATOR);
   expect((await logIn(first, 'doctor@demo.test')).role).toBe(Role.DOCTOR);
   const patient = await logIn(first, 'patient@demo.test');
