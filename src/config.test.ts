@@ -304,6 +304,14 @@ describe('secrets from files', () => {
     const malformed = messageOf({ DATABASE_URL_FILE: file('hunter2-secret') });
     expect(malformed).toMatch(/^DATABASE_URL_FILE is not a URL that can be read/);
     expect(malformed).not.toContain('hunter2');
+    const twoLines = file('redis://:hunter2@cache:6379\nredis://:hunter3@cache:6380\n');
+    expect(messageOf({ REDIS_URL_FILE: twoLines })).toBe(
+      'REDIS_URL_FILE has white space inside: it must be one URL and nothing else, a space written as %20',
+    );
+    expect(messageOf({ DATABASE_URL_FILE: file(`${PRODUCTION.DATABASE_URL}\r\n# the old one`) })).toMatch(
+      /^DATABASE_URL_FILE has white space inside/,
+    );
+    expect(messageOf({ REDIS_URL: 'redis://cache:6379 redis://cache:6380' })).toMatch(/^REDIS_URL has white space/);
     expect(messageOf({ ...PRODUCTION, DATABASE_URL_FILE: file(PRODUCTION.DATABASE_URL) })).toBe(
       'DATABASE_URL and DATABASE_URL_FILE are both set: leave one of them out',
     );

@@ -126,11 +126,23 @@ function optional<T>(env: Environment, name: string, read: Reader<T>): T | undef
 function secret<T>(env: Environment, name: string, read: Reader<T>): T | undefined {
   const named = `${name}_FILE`;
   const file = optional(env, named, path);
-  if (!file) return optional(env, name, read);
+  if (!file) return optional(env, name, oneWord(read));
   if (optional(env, name, String)) throw new ConfigError(`${name} and ${named} are both set: leave one of them out`);
   const value = contentOf(file, named).trim();
   if (!value) throw new ConfigError(`${named}: ${file} is empty: it must hold what ${name} would`);
-  return read(value, named);
+  return oneWord(read)(value, named);
+}
+
+/** Two lines would be read as one: what understands URLs leaves line ends out. */
+function oneWord<T>(read: Reader<T>): Reader<T> {
+  return (value, name) => {
+    // The value may hold a password and is not shown.
+    if (/\s/.test(value))
+      throw new ConfigError(
+        `${name} has white space inside: it must be one URL and nothing else, a space written as %20`,
+      );
+    return read(value, name);
+  };
 }
 
 function contentOf(file: string, name: string): string {

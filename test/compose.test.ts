@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { access, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { access, chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -7,6 +7,7 @@ import { readConfig } from '../src/config.ts';
 import { CONNECTIONS } from '../src/jobs/run-jobs.ts';
 import { GRACE_MS } from '../src/serve.ts';
 import { type Composed, type ComposedService, readCompose } from './support/compose.ts';
+import { peakMemory } from './support/peak-memory.ts';
 import { runCommand } from './support/process-service.ts';
 
 /** Started once: they end before others begin. */
@@ -58,6 +59,14 @@ describe('every service', () => {
       }
     }
     expect(Object.keys(composed.services.api?.depends_on ?? {})).toEqual(['migrate', 'redis']);
+  });
+
+  test('that is started once is needed by one that lasts: else `up --wait` takes its end for a failure', () => {
+    const lasting = services.filter(([name]) => !ONCE.includes(name));
+    const needed = lasting.flatMap(([, { depends_on: needs = {} }]) => Object.keys(needs));
+    expect(needed).toEqual(expect.arrayContaining(ONCE));
+    const once = services.filter(([, { restart }]) => restart === 'no').map(([name]) => name);
+    expect(once.sort()).toEqual([...ONCE].sort());
   });
 
   test('mounts only what is here, or made', async () => {
@@ -126,6 +135,29 @@ describe('the service', () => {
     await access(join(secrets, /secrets\/(redis\/\S+)/.exec(redis)?.[1] ?? 'nothing'));
     const modes = ['api', 'api/database-url'].map(async (path) => (await stat(join(secrets, path))).mode & 0o777);
     expect(await Promise.all(modes)).toEqual([0o500, 0o400]);
+  });
+
+  test('finds its keys no newer after another start, by which they would sign later; only what is wrong is put right', async () => {
+    const keys = join(secrets, 'api/jwt-keys.json');
+    const url = join(secrets, 'api/database-url');
+    await chmod(url, 0o644);
+    const before = await stat(keys);
+    expect(await runCommand('create-secrets', { args: [secrets] })).toMatchObject({ code: 0 });
+    expect((await stat(keys)).ctimeMs).toBe(before.ctimeMs);
+    expect((await stat(url)).mode & 0o777).toBe(0o400);
+  });
+
+  test('has more memory than it was seen to take under attack', async () => {
+    const limit = Number.parseInt(composed.services.api?.mem_limit as string, 10);
+    expect(composed.services.api?.mem_limit).toBe(`${limit}m`);
+    expect(limit).toBeGreaterThan((await peakMemory()) * 1.3);
+  });
+
+  test('has no secret that git takes along where usage texts and docs put it', () => {
+    const told = ['secrets/api/jwt-keys.json', 'secrets/postgres/cipher.conf', 'deploy/secrets/api/redis-url'];
+    const files = [...told, 'keys.json', 'jwt-keys.json', 'production.keys.json', 'password.txt'];
+    const { stdout } = spawnSync('git', ['check-ignore', '--no-index', ...files], { encoding: 'utf8' });
+    expect(stdout.trim().split('\n')).toEqual(files);
   });
 
   test('is checked and started as its image says', async () => {

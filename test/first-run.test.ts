@@ -170,6 +170,11 @@ test('an empty database: the start names the command, two migrations at once suc
     code: 0,
     output: expect.stringMatching('nothing was changed'),
   });
+  const patients = { ...again, args: ['--email', 'Patient@demo.test', '--if-missing'] };
+  expect(await runCommand('create-admin', patients)).toMatchObject({
+    code: 1,
+    output: expect.stringMatching("not an administrator's: choose another address"),
+  });
 
   const newer = new pg.Client(empty.url);
   await newer.connect();

@@ -5,6 +5,7 @@ import { readConfig } from '../src/config.ts';
 import { CONNECTIONS } from '../src/jobs/run-jobs.ts';
 import { GRACE_MS } from '../src/serve.ts';
 import { built, faultsOf, type Manifest, manifestsIn } from './support/manifests.ts';
+import { peakMemory } from './support/peak-memory.ts';
 import { startServer, type TestServer } from './support/server.ts';
 
 interface Container {
@@ -152,6 +153,12 @@ describe('an instance', () => {
     expect(pod.terminationGracePeriodSeconds * 1_000).toBeGreaterThan(drainMs + GRACE_MS + 5_000);
     const { periodSeconds, failureThreshold } = container.readinessProbe as Record<string, number>;
     expect(drainMs).toBeGreaterThan((periodSeconds ?? 0) * (failureThreshold ?? 0) * 1_000);
+  });
+
+  test('has more memory than it was seen to take under attack', async () => {
+    const { limits } = container.resources as { limits: { memory: string } };
+    const [, limit] = /^(\d+)Mi$/.exec(limits.memory) ?? [];
+    expect(Number(limit)).toBeGreaterThan((await peakMemory()) * 1.3);
   });
 
   test('finds a connection, however many they are', () => {

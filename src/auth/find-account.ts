@@ -11,7 +11,7 @@ export async function findTried(
   em: EntityManager,
   { email, clientAddress }: { email: string; clientAddress: string },
 ): Promise<{ user: User | undefined; place: SignInPlace | undefined }> {
-  const user = await find(em, sql`email = ${normalEmail(email)}`);
+  const user = await findByEmail(em, email);
   return { user, place: user && (await findPlace(em, user.id, clientAddress)) };
 }
 
@@ -26,6 +26,11 @@ export async function findPlace(
     sql`SELECT * FROM sign_in_place WHERE user_id = ${userId} AND network = ${networkOf(clientAddress)}`,
   );
   return found && em.map(SignInPlace, found);
+}
+
+/** The account of this address, unlocked. */
+export function findByEmail(em: EntityManager, email: string): Promise<User | undefined> {
+  return find(em, sql`email = ${normalEmail(email)}`);
 }
 
 /** The account with this id. Throws USER_NOT_FOUND. */

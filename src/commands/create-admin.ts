@@ -4,6 +4,7 @@ import { create } from '@bufbuild/protobuf';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import { SignUpRequestSchema } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { refuseCommonPassword } from '../auth/common-password.ts';
+import { findByEmail } from '../auth/find-account.ts';
 import { createPasswordHasher } from '../auth/password.ts';
 import { makeAccount } from '../auth/sign-up.ts';
 import { checkTimeZone } from '../auth/time-zone.ts';
@@ -20,23 +21,27 @@ const USAGE =
 
 /**
  * npm run create-admin: makes an administrator; the password comes from standard input. Works beside a running server. With
- * --if-missing an account that is there already is left as it is, and that is no failure: for what runs at each start.
+ * --if-missing an administrator who is there already is left as they are, and that is no failure: for what runs at each start.
  */
 await command(async () => {
   const account = await readAccount();
   const config = readConfig({ serving: false });
   const passwordHash = await createPasswordHasher().hash(account.password);
   const database = await openDatabase(config, { share: true });
+  const units = createUnits({ ...config, orm: database.orm });
+  const call = serverCall('CreateAdministrator');
   try {
     const { email, displayName, timeZone } = account;
-    const units = createUnits({ ...config, orm: database.orm });
-    await units.write(serverCall('CreateAdministrator'), (work) =>
+    await units.write(call, (work) =>
       makeAccount(work, { email, displayName, timeZone, passwordHash, role: 'ADMINISTRATOR' }),
     );
     return `${email} is an administrator now.`;
   } catch (error) {
     if (!account.ifMissing || !(error instanceof Fault) || error.reason !== 'EMAIL_TAKEN') throw error;
-    return `${account.email} has an account already: nothing was changed.`;
+    const found = await units.read(call.signal, (em) => findByEmail(em, account.email));
+    if (found?.role !== 'ADMINISTRATOR')
+      throw new Error(`${account.email} has an account already, and not an administrator's: choose another address.`);
+    return `${account.email} is an administrator already: nothing was changed.`;
   } finally {
     await database.close();
   }

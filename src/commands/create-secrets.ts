@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createKeyFile } from '../auth/signing-keys.ts';
 import { command } from './command.ts';
@@ -50,12 +50,17 @@ async function keep(file: string, text: string): Promise<string> {
   return (await readFile(file, 'utf8')).trim();
 }
 
-/** Only root can give files away; for anybody else they stay their own. */
+/**
+ * Only root can give files away; for anybody else they stay their own. What is right already is not touched: a key file counts
+ * as changed with every chmod, and its newest key then as too new to sign.
+ */
 async function handOver(folder: string, user: number): Promise<void> {
   const paths = [folder, ...(await readdir(folder)).map((name) => join(folder, name))];
   for (const path of paths) {
-    await chmod(path, path === folder ? 0o500 : 0o400);
-    if (process.getuid?.() === 0) await chown(path, user, user);
+    const right = path === folder ? 0o500 : 0o400;
+    const { mode, uid, gid } = await stat(path);
+    if ((mode & 0o7777) !== right) await chmod(path, right);
+    if (process.getuid?.() === 0 && (uid !== user || gid !== user)) await chown(path, user, user);
   }
 }
 
