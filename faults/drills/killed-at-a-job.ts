@@ -18,13 +18,13 @@ export const killedAtAJob: Drill = {
   breaks: [
     {
       file: 'src/jobs/free-abandoned.ts',
-      from: 'force_unlock_workers(array_agg(DISTINCT locked_by))',
-      to: "force_unlock_workers(array_agg('nobody'::text))",
+      from: "('force_unlock_workers')}(array_agg(DISTINCT locked_by))",
+      to: "('force_unlock_workers')}(array_agg('nobody'::text))",
       means: 'a killed instance keeps its job',
     },
     {
       file: 'src/jobs/lease.ts',
-      from: `(holder IS NULL OR \${isOver(leaseMs)}) FOR UPDATE`,
+      from: `(holder IS NULL OR \${isOver(leaseMs)}) FOR UPDATE SKIP LOCKED`,
       to: 'TRUE FOR UPDATE',
       means: 'who comes takes the job over, whoever is at it',
     },
