@@ -18,7 +18,7 @@ const TOOLS = ['buildah', 'podman', 'runc', 'mmdebstrap', 'psql', 'redis-server'
 const missing = TOOLS.filter((tool) => spawnSync(tool, ['--version']).error);
 if (missing.length) skip(`there is no ${missing.join(', ')} here`);
 if (process.getuid?.() !== 0) skip('this is not root');
-const base = baseImage(/^FROM (\S+)/m.exec(await readFile('Dockerfile', 'utf8'))?.[1] ?? '');
+const base = baseOf(/^FROM (\S+)/m.exec(await readFile('Dockerfile', 'utf8'))?.[1] ?? '');
 const refusal = whyNoContainer(base.name);
 if (refusal !== undefined) skip(`podman can start no container here: ${refusal}`);
 
@@ -28,6 +28,15 @@ await inScene(IMAGE, async (scene) => {
   for (const check of [refusesToStart, commandsWork, booksAndDrains, processesEndTogether, endsWhileItStarts])
     await check(scene);
 });
+
+/** What this machine can't pull and can't make says nothing of our image. */
+function baseOf(wanted: string): ReturnType<typeof baseImage> {
+  try {
+    return baseImage(wanted);
+  } catch (error) {
+    return skip(`its base can't be had here: ${(error as Error).message}`);
+  }
+}
 
 function skip(why: string): never {
   console.log(`NOT RUN: the check of the image, because ${why}.`);
