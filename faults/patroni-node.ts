@@ -60,6 +60,9 @@ export async function freeNodePorts(): Promise<NodePorts> {
   };
 }
 
+/** Milliseconds for the sockets of what was killed. */
+const SOCKETS_MS = 5_000;
+
 /** Prepares node `index` of those that listen at `all`; nothing is started yet. */
 export async function patroniNode(site: PatroniSite, all: readonly NodePorts[], index: number): Promise<PatroniNode> {
   const name = nameOf(index);
@@ -101,8 +104,11 @@ export async function patroniNode(site: PatroniSite, all: readonly NodePorts[], 
     async kill() {
       signalAll(processesIn(folder), 'SIGSTOP'); // nobody gets to say goodbye
       await gone(folder);
+      // One that is being killed has no command line any more, and still its sockets.
+      const deadline = performance.now() + SOCKETS_MS;
       for (const [what, port] of Object.entries(ports))
-        if (await listensAt(port)) throw new Error(`${what} of ${name} lives on`);
+        for (; await listensAt(port); await sleep(50))
+          if (performance.now() > deadline) throw new Error(`${what} of ${name} lives on`);
     },
     killEtcd: () => gone(etcdFolder),
     freeze: (which = () => true) => signalAll(processesIn(folder).filter(which), 'SIGSTOP'),
