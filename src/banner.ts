@@ -1,4 +1,5 @@
 import type { Config } from './config.ts';
+import { ownHost } from './own-host.ts';
 
 interface Ports {
   readonly grpcPort: number;
@@ -8,7 +9,7 @@ interface Ports {
 
 /** What a first start shows: where it is, who may sign in, and three commands to paste. */
 export function banner(config: Config, { grpcPort, httpPort, metricsPort }: Ports): string {
-  const host = reachable(config.host);
+  const host = ownHost(config.host);
   const scheme = config.tls ? 'https' : 'http';
   const logIn = `'{"email":"patient@demo.test","password":"${config.demoPassword}"}'`;
   const plain = config.tls ? '' : '-plaintext ';
@@ -18,7 +19,7 @@ export function banner(config: Config, { grpcPort, httpPort, metricsPort }: Port
 
     gRPC                      ${host}:${grpcPort}
     Connect, gRPC-Web, JSON   ${scheme}://${host}:${httpPort}
-    metrics, for Prometheus   http://${reachable(config.metricsHost)}:${metricsPort}/metrics
+    metrics, for Prometheus   http://${ownHost(config.metricsHost)}:${metricsPort}/metrics
     data                      ${config.dataDir}
 
   The demonstration clinic's accounts, all with the password ${config.demoPassword}:
@@ -37,9 +38,4 @@ export function banner(config: Config, { grpcPort, httpPort, metricsPort }: Port
     npm run demo
 
 `;
-}
-
-/** An address for one that stands for all of them. */
-function reachable(host: string): string {
-  return host === '0.0.0.0' || host === '::' ? 'localhost' : host;
 }

@@ -1,7 +1,19 @@
-import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { availableParallelism, hostname } from 'node:os';
 import { resolve } from 'node:path';
+import { type TracingSettings, tracingOf } from './tracing/settings.ts';
+import {
+  ConfigError,
+  type Environment,
+  list,
+  oneOf,
+  optional,
+  path,
+  type Reader,
+  secret,
+  whole,
+  wrong,
+} from './variables.ts';
 
 /** Everything that the environment decides, checked. Paths are absolute. */
 export interface Config {
@@ -11,8 +23,8 @@ export interface Config {
   /** Where Prometheus asks. */
   readonly metricsHost: string;
   readonly metricsPort: number;
-  /** How spans travel to a collector, of which the SDK's own variables say the rest; absent: there are none. */
-  readonly tracing: { readonly protocol: OtlpProtocol } | undefined;
+  /** Absent: nothing is traced. */
+  readonly tracing: TracingSettings | undefined;
   /** Absent: the embedded PostgreSQL in `dataDir`. */
   readonly databaseUrl: string | undefined;
   readonly dataDir: string;
@@ -41,35 +53,6 @@ export interface Config {
   readonly instance: string;
 }
 
-export type OtlpProtocol = (typeof OTLP_PROTOCOLS)[number];
-
-/** A variable that is missing or wrong; the message says which, why, and what would be right. */
-export class ConfigError extends Error {}
-
-type Environment = Readonly<Record<string, string | undefined>>;
-
-const OTLP_PROTOCOLS = ['http/protobuf', 'http/json', 'grpc'] as const;
-const RATIO_SAMPLERS = ['traceidratio', 'parentbased_traceidratio'];
-const SAMPLERS = ['always_on', 'always_off', 'parentbased_always_on', 'parentbased_always_off', ...RATIO_SAMPLERS];
-/** What the SDK takes numbers from, and the least they may be. */
-const OTEL_NUMBERS = {
-  OTEL_EXPORTER_OTLP_TIMEOUT: 1,
-  OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: 1,
-  OTEL_BSP_SCHEDULE_DELAY: 0,
-  OTEL_BSP_EXPORT_TIMEOUT: 1,
-  OTEL_BSP_MAX_QUEUE_SIZE: 1,
-  OTEL_BSP_MAX_EXPORT_BATCH_SIZE: 1,
-  OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT: 0,
-  OTEL_ATTRIBUTE_COUNT_LIMIT: 0,
-  OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT: 0,
-  OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT: 0,
-  OTEL_SPAN_EVENT_COUNT_LIMIT: 0,
-  OTEL_SPAN_LINK_COUNT_LIMIT: 0,
-  OTEL_SPAN_ATTRIBUTE_PER_EVENT_COUNT_LIMIT: 0,
-  OTEL_SPAN_ATTRIBUTE_PER_LINK_COUNT_LIMIT: 0,
-};
-/** More milliseconds than these no timer takes. */
-const MOST_OTEL = 2 ** 31 - 1;
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
 /** Reads the environment, and files that stand for a variable of it: the only place that does. Commands that serve nothing need no signing keys. Throws ConfigError. */
@@ -114,60 +97,6 @@ export function readConfig({
   });
 }
 
-type Reader<T> = (value: string, name: string) => T;
-
-/** The variable as `read` understands it; undefined when it is absent or empty. */
-function optional<T>(env: Environment, name: string, read: Reader<T>): T | undefined {
-  const value = env[name]?.trim();
-  return value ? read(value, name) : undefined;
-}
-
-/** The same, or what the file holds that `NAME_FILE` names: so that no list of the environment shows a password. */
-function secret<T>(env: Environment, name: string, read: Reader<T>): T | undefined {
-  const named = `${name}_FILE`;
-  const file = optional(env, named, path);
-  if (!file) return optional(env, name, oneWord(read));
-  if (optional(env, name, String)) throw new ConfigError(`${name} and ${named} are both set: leave one of them out`);
-  const value = contentOf(file, named).trim();
-  if (!value) throw new ConfigError(`${named}: ${file} is empty: it must hold what ${name} would`);
-  return oneWord(read)(value, named);
-}
-
-/** Two lines would be read as one: what understands URLs leaves line ends out. */
-function oneWord<T>(read: Reader<T>): Reader<T> {
-  return (value, name) => {
-    // The value may hold a password and is not shown.
-    if (/\s/.test(value))
-      throw new ConfigError(
-        `${name} has white space inside: it must be one URL and nothing else, a space written as %20`,
-      );
-    return read(value, name);
-  };
-}
-
-function contentOf(file: string, name: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new ConfigError(`${name}: ${file} can't be read: ${(error as Error).message}`);
-  }
-}
-
-function wrong(name: string, value: string, wanted: string): ConfigError {
-  return new ConfigError(`${name} is ${JSON.stringify(value)}: it must be ${wanted}`);
-}
-
-function whole(from: number, to: number): Reader<number> {
-  return (value, name) => {
-    const number = Number(value);
-    if (!/^\d+$/.test(value) || number < from || number > to)
-      throw wrong(name, value, `a whole number from ${from} to ${to}`);
-    return number;
-  };
-}
-
-const path: Reader<string> = (value) => resolve(value);
-
 /** 0 lets the system choose a free port. */
 const port = whole(0, 65_535);
 
@@ -179,17 +108,6 @@ const processes: Reader<number> = (value, name) => {
     throw wrong(name, value, `a whole number from 1 to ${MOST_PROCESSES}, or auto: one for each core`);
   return Number(value);
 };
-
-function oneOf<T extends string>(values: readonly T[]): Reader<T> {
-  return (value, name) => {
-    if (!values.includes(value as T)) throw wrong(name, value, `one of ${values.join(', ')}`);
-    return value as T;
-  };
-}
-
-function list<T>(read: Reader<T>): Reader<readonly T[]> {
-  return (value, name) => value.split(',').map((item) => read(item.trim(), name));
-}
 
 const postgresUrl: Reader<string> = (value, name) => {
   // The value holds a password and is not shown.
@@ -240,32 +158,3 @@ function tlsOf(env: Environment): Config['tls'] {
     `${missing} is missing: ${there} is set, and TLS needs both the certificate and its key (PEM files)`,
   );
 }
-
-/** The SDK reads its variables by itself, and goes on with a default where one can't be understood: those are refused here. */
-function tracingOf(env: Environment): Config['tracing'] {
-  const endpoints = ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'];
-  const given = endpoints.filter((name) => optional(env, name, httpUrl) !== undefined);
-  const disabled = optional(env, 'OTEL_SDK_DISABLED', oneOf(['true', 'false'])) === 'true';
-  const protocols = ['OTEL_EXPORTER_OTLP_TRACES_PROTOCOL', 'OTEL_EXPORTER_OTLP_PROTOCOL'];
-  const [protocol = 'http/protobuf'] = protocols.flatMap((name) => optional(env, name, oneOf(OTLP_PROTOCOLS)) ?? []);
-  const sampler = optional(env, 'OTEL_TRACES_SAMPLER', oneOf(SAMPLERS));
-  if (RATIO_SAMPLERS.includes(sampler ?? '')) optional(env, 'OTEL_TRACES_SAMPLER_ARG', share);
-  for (const [name, least] of Object.entries(OTEL_NUMBERS)) optional(env, name, whole(least, MOST_OTEL));
-  for (const name of ['OTEL_EXPORTER_OTLP_COMPRESSION', 'OTEL_EXPORTER_OTLP_TRACES_COMPRESSION'])
-    optional(env, name, oneOf(['gzip', 'none']));
-  const exporter = optional(env, 'OTEL_TRACES_EXPORTER', oneOf(['otlp', 'none']));
-  return given.length === 0 || disabled || exporter === 'none' ? undefined : { protocol };
-}
-
-const httpUrl: Reader<string> = (value, name) => {
-  // The value may hold a password and is not shown.
-  if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol))
-    throw new ConfigError(`${name} is not a URL that can be read: it must look like http://collector:4318`);
-  return value;
-};
-
-const share: Reader<number> = (value, name) => {
-  const number = Number(value);
-  if (!(number >= 0 && number <= 1)) throw wrong(name, value, 'a number from 0 to 1');
-  return number;
-};

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createPasswordHasher } from './auth/password.ts';
-import { type Config, ConfigError } from './config.ts';
+import type { Config } from './config.ts';
 import type { Database } from './database.ts';
 import { poolLoad } from './db/orm.ts';
 import { type Readiness, watchedReadiness } from './db/readiness.ts';
@@ -14,6 +14,7 @@ import { redisShelf } from './redis-shelf.ts';
 import type { Listener } from './rpc/listener.ts';
 import { build, type Server } from './server.ts';
 import { readTls } from './tls.ts';
+import { ConfigError } from './variables.ts';
 
 /** The ports on which calls are answered. */
 export interface Ports {

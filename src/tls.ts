@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
-import { type Config, ConfigError } from './config.ts';
+import type { Config } from './config.ts';
 import type { TlsPair } from './rpc/listener.ts';
+import { ConfigError } from './variables.ts';
 
 /** The certificate and its key that the configuration names; undefined when it names none. Throws ConfigError. */
 export async function readTls({ tls }: Config): Promise<TlsPair | undefined> {

@@ -1,6 +1,6 @@
 import type { ListingFeed, Shown } from '../availability/listing-feed.ts';
 import { digest, type Shelf, sealed, unsealed } from '../availability/shelf.ts';
-import { parseSnapshot, seesAllOf } from '../db/snapshot.ts';
+import { parseSnapshot, seesAllOf, snapshotText } from '../db/snapshot.ts';
 import { FRESH_MS } from './report-cache.ts';
 
 /** Reports that instances share. */
@@ -40,9 +40,9 @@ export function shareReports(
       if (!written || !shown || !oldest || feed.server() !== server || !seesAllOf(shown, oldest)) return undefined;
       return Buffer.from(written.bytes, 'base64');
     },
-    put(key, bytes, { server, snapshot: { xmin, xmax, inProgress } }) {
+    put(key, bytes, { server, snapshot }) {
       const written: Written = {
-        shown: `${xmin}:${xmax}:${[...inProgress].join(',')}`,
+        shown: snapshotText(snapshot),
         bytes: Buffer.from(bytes).toString('base64'),
       };
       shelf.put(place(server, key), sealed(key, written), FRESH_MS);

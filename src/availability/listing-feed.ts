@@ -1,5 +1,5 @@
 import type { MikroORM } from '@mikro-orm/postgresql';
-import { parseSnapshot, type Snapshot } from '../db/snapshot.ts';
+import { parseSnapshot, type Snapshot, snapshotText } from '../db/snapshot.ts';
 import { sql } from '../db/sql.ts';
 import { forkFor, row, rows } from '../db/statement.ts';
 import { orAbort } from '../or-abort.ts';
@@ -105,7 +105,7 @@ export function followListings(orm: MikroORM, history: ListingHistory): ListingF
 
 async function changesAfter(orm: MikroORM, last: Snapshot | undefined): Promise<Answer> {
   const signal = AbortSignal.timeout(PATIENCE_MS);
-  const before = last && `${last.xmin}:${last.xmax}:${[...last.inProgress].join(',')}`;
+  const before = last && snapshotText(last);
   const answer = await orAbort(
     signal,
     row<Answer>(

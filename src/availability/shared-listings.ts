@@ -1,4 +1,4 @@
-import { parseSnapshot, type Snapshot, seesAllOf } from '../db/snapshot.ts';
+import { parseSnapshot, type Snapshot, seesAllOf, snapshotText } from '../db/snapshot.ts';
 import type { Listing } from './listing-cache.ts';
 import type { ListingFeed, Shown } from './listing-feed.ts';
 import type { ListingHistory, MadeOf } from './listing-history.ts';
@@ -44,9 +44,9 @@ export function shareListings(
       const { shows, listing } = found;
       return seesAllOf(shows, earliest) && history.unchangedAfter(shows, listing.of) ? listing : undefined;
     },
-    put(key, { bytes, of, until }, { server, snapshot: { xmin, xmax, inProgress } }) {
+    put(key, { bytes, of, until }, { server, snapshot }) {
       const written: Written = {
-        shows: `${xmin}:${xmax}:${[...inProgress].join(',')}`,
+        shows: snapshotText(snapshot),
         until: until?.getTime() ?? null,
         ...of,
         bytes: Buffer.from(bytes).toString('base64'),

@@ -15,8 +15,8 @@ import {
 } from '../../gen/amrutam/booking/v1/booking_pb.ts';
 import { ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
 import { type Config, readConfig } from '../config.ts';
+import { ownHost } from '../own-host.ts';
 import { command } from './command.ts';
-import { ownHost } from './own-host.ts';
 
 const RACERS = 20;
 const [bold, dim, green] = [painted(1), painted(2), painted(32)];
@@ -47,7 +47,7 @@ interface Clients {
 
 function connect(config: Config): Clients {
   const { grpcPort, httpPort, tls } = config;
-  const at = ownHost(config);
+  const at = ownHost(config.host);
   const scheme = tls ? 'https' : 'http';
   const grpc = createGrpcTransport({ baseUrl: `${scheme}://${at}:${grpcPort}` });
   const json = createConnectTransport({

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { type Config, readConfig } from '../config.ts';
+import { ownHost } from '../own-host.ts';
 import { command } from './command.ts';
-import { ownHost } from './own-host.ts';
 
 /** Within which the answer must be there: less than probes wait. */
 const ANSWER_MS = 2_000;
@@ -17,7 +17,7 @@ await command(async () => {
 
 async function ask(config: Config): Promise<IncomingMessage> {
   const options = {
-    host: ownHost(config),
+    host: ownHost(config.host),
     port: config.httpPort,
     path: '/readyz',
     signal: AbortSignal.timeout(ANSWER_MS),

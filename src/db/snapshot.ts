@@ -17,6 +17,11 @@ export function parseSnapshot(text: string): Snapshot | undefined {
   return { xmin: BigInt(xmin), xmax: BigInt(xmax), inProgress: new Set(between ? between.split(',').map(BigInt) : []) };
 }
 
+/** Writes it so that `parseSnapshot` and PostgreSQL read it. */
+export function snapshotText({ xmin, xmax, inProgress }: Snapshot): string {
+  return `${xmin}:${xmax}:${[...inProgress].join(',')}`;
+}
+
 /** Whether everything that `earlier` shows is shown by `later` too. */
 export function seesAllOf(later: Snapshot, earlier: Snapshot): boolean {
   if (later.xmax < earlier.xmax) return false;

@@ -1,7 +1,7 @@
 import http from 'node:http';
-import { ConfigError } from '../config.ts';
 import type { Logger } from '../log.ts';
 import { bind } from '../rpc/listener.ts';
+import { ConfigError } from '../variables.ts';
 import type { Snapshot } from './metrics.ts';
 import { CONTENT_TYPE, textOf } from './summed.ts';
 

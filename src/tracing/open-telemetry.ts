@@ -13,9 +13,9 @@ import {
 } from '@opentelemetry/api';
 import { detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources';
 import { BatchSpanProcessor, NodeTracerProvider, type SpanExporter } from '@opentelemetry/sdk-trace-node';
-import type { OtlpProtocol } from '../config.ts';
 import type { Logger } from '../log.ts';
 import { version } from '../version.ts';
+import type { OtlpProtocol } from './settings.ts';
 import type { Facts, Span, Tracer } from './tracer.ts';
 
 /** Milliseconds for what is left to be sent when the process ends. */
