@@ -3,6 +3,7 @@ import type { Bookers } from './bookers.ts';
 import type { Clinic } from './clinic.ts';
 import { notRun, type Report, type Stage } from './drill.ts';
 import { lackingForPatroni, type Patroni, startPatroni, until } from './patroni.ts';
+import { scrapedSum } from './scraped.ts';
 import { type Scene, underLoad } from './under-load.ts';
 
 /** Milliseconds until a killed or frozen node must be a standby again, with nobody's help. */
@@ -29,7 +30,7 @@ export async function atPatroni(
   const patroni = await startPatroni(stage.root);
   stage.say(`three nodes work together, ${(await patroni.leader()).name} leads`);
   const env = async ({ database, proxy }: Clinic): Promise<Readonly<Record<string, string>>> => {
-    if (!pooled) return {};
+    if (!pooled) return { DATABASE_REPLICA_URL: patroni.replicaUrl(database) };
     await setForPoolers(patroni.url(database));
     const leader = Object.assign(new URL(patroni.url()), { port: `${proxy.port}` }).toString();
     pgbouncer = await startPgbouncer(leader, {}, stage.root);
@@ -40,6 +41,11 @@ export async function atPatroni(
       const told = await injure({ ...scene, patroni });
       await patroni.whole(REJOIN_MS);
       await nodesMustAgree(patroni, scene.clinic);
+      if (!pooled) {
+        const { services } = scene;
+        const used = async () => (await scrapedSum(services, 'db_replica_usable')) === services.length;
+        await until(REPLAY_MS, 'the replicas are not used again', used);
+      }
       return told;
     });
   } catch (error) {

@@ -4,9 +4,10 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freePort } from '../test/support/free-port.ts';
 
-/** HAProxy as deploy/patroni/haproxy.cfg sets it up: connections to `port` reach the leader, whoever that is. */
+/** HAProxy as deploy/patroni/haproxy.cfg sets it up: connections to `port` reach the leader, whoever that is, to `replicaPort` the others. */
 export interface LeaderBalancer {
   readonly port: number;
+  readonly replicaPort: number;
   /** What it has written: nodes that came and went, and its complaints. */
   output(): string;
   close(): Promise<void>;
@@ -25,21 +26,23 @@ export async function startLeaderBalancer(
   members: readonly Member[],
 ): Promise<LeaderBalancer> {
   const config = await readFile(join(root, 'deploy', 'patroni', 'haproxy.cfg'), 'utf8');
-  const port = await freePort();
+  const [port, replicaPort] = [await freePort(), await freePort()];
   const servers = members.map((one, i) => {
     return `    server node-${i + 1} 127.0.0.1:${one.postgres} check port ${one.patroni}\n`;
   });
   const file = join(folder, 'haproxy.cfg');
   const placed = config
     .replace('bind :5432', `bind 127.0.0.1:${port}`)
-    .replace(/(?: +server .* check port \d+\n)+/, servers.join(''));
-  if (!placed.includes(`:${port}`) || !placed.includes(servers.join('')))
-    throw new Error('deploy/patroni/haproxy.cfg has no place for the port or the nodes');
+    .replace('bind :5433', `bind 127.0.0.1:${replicaPort}`)
+    .replace(/(?: +server .* check port \d+\n)+/g, servers.join(''));
+  if (!placed.includes(`:${port}`) || !placed.includes(`:${replicaPort}`) || !placed.includes(servers.join('')))
+    throw new Error('deploy/patroni/haproxy.cfg has no place for the ports or the nodes');
   await writeFile(file, placed);
   const child = spawn('haproxy', ['-db', '-f', file]);
   const output = outputOf(child);
   return {
     port,
+    replicaPort,
     output,
     async close() {
       if (child.exitCode === null && child.kill('SIGKILL')) await once(child, 'exit');

@@ -21,6 +21,8 @@ export interface Patroni extends Pick<Postgres, 'url' | 'port' | 'query'> {
   switchOver(): Promise<void>;
   /** Resolves with the milliseconds until one leads and both others stream from it, one chosen to be synchronous. */
   whole(withinMs: number): Promise<number>;
+  /** Connection string of a database at whichever standby the balancer chooses. */
+  replicaUrl(database: string): string;
   /** What the balancer has written. */
   balancerOutput(): string;
   end(): Promise<void>;
@@ -67,9 +69,11 @@ export async function startPatroni(root: string): Promise<Patroni> {
     );
     return standbys.length === nodes.length - 1 && (!synchronous || standbys.some(({ chosen }) => chosen));
   };
+  const urlAt = (port: number, database: string) => `postgresql://postgres:${password}@127.0.0.1:${port}/${database}`;
   const cluster: Patroni = {
     nodes,
-    url: (database = 'postgres') => `postgresql://postgres:${password}@127.0.0.1:${balancer.port}/${database}`,
+    url: (database = 'postgres') => urlAt(balancer.port, database),
+    replicaUrl: (database) => urlAt(balancer.replicaPort, database),
     port: balancer.port,
     query,
     leader,

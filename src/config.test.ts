@@ -271,6 +271,14 @@ describe('secrets', () => {
     expect(messageOf({ DATABASE_URL })).not.toContain('hunter2');
     expect(messageOf({ DATABASE_URL }, false)).toBe('taken');
   });
+
+  test('a replica without its database', () => {
+    const { DATABASE_URL: DATABASE_REPLICA_URL } = PRODUCTION;
+    expect(messageOf({ DATABASE_REPLICA_URL })).toMatch(/^DATABASE_URL is missing: DATABASE_REPLICA_URL is set/);
+    expect(messageOf({ ...PRODUCTION, DATABASE_REPLICA_URL: 'replica:5432' })).toMatch(
+      /^DATABASE_REPLICA_URL is not a URL/,
+    );
+  });
 });
 
 describe('secrets from files', () => {

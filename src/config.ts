@@ -27,6 +27,8 @@ export interface Config {
   readonly tracing: TracingSettings | undefined;
   /** Absent: the embedded PostgreSQL in `dataDir`. */
   readonly databaseUrl: string | undefined;
+  /** A streaming replica of that database. Absent: everything is read from the database itself. */
+  readonly databaseReplicaUrl: string | undefined;
   readonly dataDir: string;
   /** How many share the ports: 1 serves by itself, more are supervised. */
   readonly processes: number;
@@ -64,6 +66,11 @@ export function readConfig({
   serving?: boolean;
 } = {}): Config {
   const databaseUrl = secret(env, 'DATABASE_URL', postgresUrl);
+  const databaseReplicaUrl = secret(env, 'DATABASE_REPLICA_URL', postgresUrl);
+  if (databaseReplicaUrl && !databaseUrl)
+    throw new ConfigError(
+      'DATABASE_URL is missing: DATABASE_REPLICA_URL is set, and the embedded database has no replicas',
+    );
   const jwtKeysFile = optional(env, 'JWT_KEYS_FILE', path);
   if (serving && databaseUrl && !jwtKeysFile) {
     throw new ConfigError(
@@ -79,6 +86,7 @@ export function readConfig({
     tracing: tracingOf(env),
     processes: optional(env, 'PROCESSES', processes) ?? 1,
     databaseUrl,
+    databaseReplicaUrl,
     dataDir: resolve(optional(env, 'DATA_DIR', String) ?? '.data'),
     redisUrl: secret(env, 'REDIS_URL', redisUrl),
     rateLimits: (optional(env, 'RATE_LIMITS', oneOf(['on', 'off'])) ?? 'on') === 'on',

@@ -9,6 +9,8 @@ import { entities } from './entities.ts';
 /** A database that is reachable and has every migration this build knows. */
 export interface Database {
   readonly orm: MikroORM;
+  /** A streaming replica of it, where there is one; whether it can be used is not known yet. */
+  readonly replica: MikroORM | undefined;
   /** Where it is, password included: not for logs. */
   readonly url: string;
   /** Whether it came along: then this process may fill it. */
@@ -34,7 +36,11 @@ export async function openDatabase(
   if (config.databaseUrl) {
     const orm = connect(config, config.databaseUrl, warn);
     await mustBeUsable(orm, warn);
-    return { orm, url: config.databaseUrl, embedded: false, lost: never, close: () => orm.close() };
+    const replica = config.databaseReplicaUrl === undefined ? undefined : connect(config, config.databaseReplicaUrl);
+    const close = async () => {
+      await Promise.all([orm.close(), replica?.close()]);
+    };
+    return { orm, replica, url: config.databaseUrl, embedded: false, lost: never, close };
   }
   const running = share ? await runningEmbedded(config.dataDir) : undefined;
   const server = running ? undefined : await startEmbedded({ dataDir: config.dataDir });
@@ -51,13 +57,13 @@ export async function openDatabase(
     await close();
     throw error;
   }
-  return { orm, url, embedded: true, lost: server?.exited ?? never, close };
+  return { orm, replica: undefined, url, embedded: true, lost: server?.exited ?? never, close };
 }
 
 function connect(
   { databasePool, poolWaitMs, instance }: Config,
   url: string,
-  warn: ((message: string) => void) | undefined,
+  warn?: (message: string) => void,
 ): MikroORM {
   return createOrm({ url, pool: databasePool, poolWaitMs, applicationName: `amrutam ${instance}`, warn }, entities);
 }

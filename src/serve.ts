@@ -4,10 +4,11 @@ import type { Config } from './config.ts';
 import type { Database } from './database.ts';
 import { poolLoad } from './db/orm.ts';
 import { type Readiness, watchedReadiness } from './db/readiness.ts';
+import { createReplica, type Replica } from './db/replica.ts';
 import { watchStatements } from './db/watched.ts';
 import { openKeys } from './keys.ts';
 import type { Logger } from './log.ts';
-import { createMetrics, type Snapshot } from './metrics/metrics.ts';
+import { createMetrics, type Metrics, type Snapshot } from './metrics/metrics.ts';
 import { countedByRedis, createRateCounter, type SharedCounter } from './rate-counter.ts';
 import { closeRedis, openRedis } from './redis.ts';
 import { redisShelf } from './redis-shelf.ts';
@@ -53,6 +54,7 @@ export async function serve(
   const passwords = createPasswordHasher();
   const metrics = createMetrics();
   watchStatements(database.orm, metrics.asked);
+  const replica = openReplica(config, { log, database, metrics });
   const takeTurn = config.rateLimits ? createRateCounter(shared).take : undefined;
   const answers = watchedReadiness(database.orm);
   let stopping = false;
@@ -61,6 +63,7 @@ export async function serve(
   const server = build({
     ...config,
     orm: database.orm,
+    replica,
     keys,
     passwords,
     log,
@@ -77,7 +80,8 @@ export async function serve(
     serving = now;
     server.setServing(now);
   };
-  metrics.look({ pool: () => poolLoad(database.orm), waiting: server.units.waiting, ready: () => serving });
+  const pool = () => poolLoad(database.orm);
+  metrics.look({ pool, waiting: server.units.waiting, ready: () => serving, replica: replica?.usable });
   const unwatch = watchHealth(onReady, ready, log);
   const drain = async () => {
     stopping = true;
@@ -86,10 +90,31 @@ export async function serve(
     if (config.drainDelayMs > 0) await retire(server, config.drainDelayMs);
     await Promise.all([server.grpc.close(GRACE_MS), server.http.close(GRACE_MS)]);
     for (const one of [server, keys]) one.close();
+    replica?.stop();
     if (redis) closeRedis(redis);
     metrics.stop();
   };
   return { ports, metrics: async () => [await metrics.snapshot()], drain };
+}
+
+/** The replica that the configuration names; what can't be read there is read from the database, so nothing waits for it. */
+function openReplica(
+  { databasePool, poolWaitMs }: Config,
+  { log, database, metrics }: { log: Logger; database: Database; metrics: Metrics },
+): Replica | undefined {
+  const { orm: leader, replica: orm } = database;
+  if (!orm) return undefined;
+  watchStatements(orm, metrics.asked);
+  return createReplica({
+    orm,
+    leader,
+    pool: { connections: databasePool, waitMs: poolWaitMs },
+    count: metrics.listedAt,
+    tell: (problem) =>
+      problem === undefined
+        ? log.info('lists and reports are read from the replica')
+        : log.warn({ problem }, "the replica can't be used: lists and reports are read from the database itself"),
+  });
 }
 
 function watchedRedis(url: string, log: Logger) {

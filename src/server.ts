@@ -24,6 +24,7 @@ import { shareListings } from './availability/shared-listings.ts';
 import type { Shelf } from './availability/shelf.ts';
 import { bookingService } from './booking/service.ts';
 import type { Readiness } from './db/readiness.ts';
+import type { Replica } from './db/replica.ts';
 import { type AnswerCodec, createUnitsOfWork, type UnitsOfWork } from './db/unit-of-work.ts';
 import type { Logger } from './log.ts';
 import type { Metrics } from './metrics/metrics.ts';
@@ -61,6 +62,8 @@ export interface ServerDeps {
   /** Connections of `orm`, and milliseconds that a call waits for one. */
   readonly databasePool: number;
   readonly poolWaitMs: number;
+  /** Where lists and reports are read; absent: from `orm`, as everything else. */
+  readonly replica?: Replica | undefined;
   readonly keys: SigningKeys;
   readonly passwords: PasswordHasher;
   readonly log: Logger;
@@ -152,16 +155,18 @@ export function createUnits({
   orm,
   databasePool,
   poolWaitMs,
+  replica,
   instance,
   shiftMs,
   history,
-}: Pick<ServerDeps, 'orm' | 'databasePool' | 'poolWaitMs' | 'instance' | 'shiftMs'> & {
+}: Pick<ServerDeps, 'orm' | 'databasePool' | 'poolWaitMs' | 'replica' | 'instance' | 'shiftMs'> & {
   /** Hears of what this process changes; absent where it keeps no listings. */
   history?: ListingHistory;
 }): UnitsOfWork {
   return createUnitsOfWork({
     orm,
     pool: { connections: databasePool, waitMs: poolWaitMs },
+    replica,
     codec: keptAnswers,
     recordEvent: recordEvent(instance),
     copies: {

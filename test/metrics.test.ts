@@ -30,7 +30,8 @@ beforeAll(async () => {
   const given = { DATABASE_URL: server.url, JWT_KEYS_FILE: server.keysFile, POOL_WAIT_MS: '1000' };
   services = await Promise.all([
     startService({ ...given, INSTANCE: 'single', DATABASE_POOL: '2' }),
-    startService({ ...given, INSTANCE: 'twin', PROCESSES: '2' }),
+    // No standby, so that its replica is never used.
+    startService({ ...given, INSTANCE: 'twin', PROCESSES: '2', DATABASE_REPLICA_URL: server.url }),
   ]);
 }, 120_000);
 

@@ -37,6 +37,7 @@ import { postgresRestart } from './postgres-restart.ts';
 import { readOnlyLeader } from './read-only-leader.ts';
 import { redisAway } from './redis-away.ts';
 import { refreshInTwoTabs } from './refresh-in-two-tabs.ts';
+import { replicaTroubled } from './replica-troubled.ts';
 import { restore } from './restore.ts';
 import { revokedEverywhere } from './revoked-everywhere.ts';
 import { rollingRestart } from './rolling-restart.ts';
@@ -52,6 +53,7 @@ export const drills: readonly Drill[] = [
   linearizable,
   postgresRestart,
   failover,
+  replicaTroubled,
   leaderKilled,
   leaderKilledBehindPooler,
   leaderSwitched,

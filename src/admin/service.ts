@@ -69,7 +69,7 @@ export function adminService({
         query,
       };
       const after = decodePage(listing, pageToken, ['uuid']) as UserCursor | undefined;
-      const { rows, next } = await units.read(ctx.signal, (em) =>
+      const { rows, next } = await units.list(ctx.signal, (em) =>
         listUsers(em, listing, { size: pageSize(size), after }),
       );
       return { users: rows.map(managedUserMessage), nextPageToken: next ? encodePage(listing, next) : '' };
@@ -92,7 +92,7 @@ export function adminService({
       const [from, until] = [instant(range.from), instant(range.until)];
       const listing = { actorId, action, entityType, entityId, patientId, from, until };
       const after = decodePage(listing, pageToken, ['instant', 'uuid']) as AuditCursor | undefined;
-      const { rows, next } = await units.read(ctx.signal, (em) =>
+      const { rows, next } = await units.list(ctx.signal, (em) =>
         listAuditEvents(em, listing, { size: pageSize(size), after }),
       );
       return { events: rows.map(auditEventMessage), nextPageToken: next ? encodePage(listing, next) : '' };

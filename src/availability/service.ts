@@ -144,9 +144,9 @@ function answerListing({ units, listings }: { units: UnitsOfWork; listings: List
     schema: D,
     { key, read, message, of, begins }: Question<T, D>,
   ): Promise<MessageShape<D>> => {
-    if (key === undefined) return create(schema, message(await units.read(ctx.signal, read)));
+    if (key === undefined) return create(schema, message(await units.list(ctx.signal, read)));
     const readListing = async (signal: AbortSignal) => {
-      const found = await units.read(signal, read);
+      const found = await units.list(signal, read);
       const times = begins(found).filter((time) => time !== undefined);
       const until = times.length ? new Date(Math.min(...times.map(Number))) : undefined;
       return { bytes: toBinary(schema, create(schema, message(found))), of: of(found), until };

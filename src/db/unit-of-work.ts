@@ -9,6 +9,7 @@ import { createGate, type Gate, type Leave } from './gate.ts';
 import { createLine } from './line.ts';
 import { databaseThere } from './orm.ts';
 import { recordDenial } from './record-denial.ts';
+import type { Replica } from './replica.ts';
 import { allowStatements, forkFor, type Sql } from './statement.ts';
 import { inTransaction, retrying, translated } from './transaction.ts';
 import type { Subject, Work } from './work.ts';
@@ -25,6 +26,9 @@ const LIMITS = { slot: 2, caller: 4, request: 1, account: 1, report: 4 };
 const REFUSED_SHARE = 0.2;
 /** Milliseconds that the others wait in memory. A crowd on a slot gets its answers within the 5 s of the default deadline. */
 const WAIT_MS = { slot: 4_000, caller: 4_000, request: 2_000, account: 2_000, report: 4_000 };
+
+/** Milliseconds that a replica has for what is read there. After that the database has the time that is left of a listing's 5 s. */
+const REPLICA_MS = { list: 1_000, report: 30_000 };
 
 /** One line of the audit trail, as a unit of work knows it. */
 export interface AuditRecord {
@@ -76,6 +80,8 @@ export interface UnitsOfWorkOptions {
   /** The INSERT of one line of the audit trail, under the condition `won`. */
   readonly recordEvent: (record: AuditRecord, won: Sql) => Sql;
   readonly copies?: Copies | undefined;
+  /** Where lists and reports are read while it shows everything. */
+  readonly replica?: Replica | undefined;
   /** Connections of the pool, and milliseconds that a unit of work waits for one. */
   readonly pool: { readonly connections: number; readonly waitMs: number };
   /** Milliseconds added to the database's time; for tests. */
@@ -90,7 +96,9 @@ export interface UnitsOfWork {
   waiting(): number;
   /** Reads, each statement for itself. `now` is this process' time, good enough to list, never to decide. */
   read<T>(signal: AbortSignal, work: (em: EntityManager, now: Date) => Promise<T>): Promise<T>;
-  /** Reads that may take long, in one transaction: 25 s a statement instead of 5, and still the caller's deadline. */
+  /** As `read`, of the same, but at the replica where there is one: for what is listed and nothing is decided by. */
+  list<T>(signal: AbortSignal, work: (em: EntityManager, now: Date) => Promise<T>): Promise<T>;
+  /** Lists what may take long, in one transaction: 25 s a statement instead of 5, and still the caller's deadline. */
   report<T>(signal: AbortSignal, work: (em: EntityManager) => Promise<T>): Promise<T>;
   /**
    * One transaction for a change without a request_id. A verb that throws a Fault refuses and keeps nothing; one that
@@ -167,22 +175,39 @@ export function createUnitsOfWork(options: UnitsOfWorkOptions): UnitsOfWork {
     };
     return within(span, () => passed(passage, begin, eases));
   }
+  const now = () => new Date(Date.now() + shiftMs());
+  const read: UnitsOfWork['read'] = async (signal, work) => {
+    const reading = () => retrying(signal, () => work(forkFor(options.orm, signal), now()));
+    return orAbort(signal, through({ unit: 'read', ways: [], signal }, reading));
+  };
   return {
     full: line.full,
     waiting: line.waiting,
-    async read(signal, work) {
-      const now = () => new Date(Date.now() + shiftMs());
-      const reading = () => retrying(signal, () => work(forkFor(options.orm, signal), now()));
-      return orAbort(signal, through({ unit: 'read', ways: [], signal }, reading));
+    read,
+    async list(signal, work) {
+      const { replica } = options;
+      if (!replica) return read(signal, work);
+      const there = await orAbort(
+        signal,
+        replica.read(signal, (em) => work(em, now()), REPLICA_MS.list),
+      );
+      return there ? there.found : read(signal, work);
     },
     async report(signal, work) {
       const slowly = async (em: EntityManager) => {
         await allowStatements(em, 25_000);
         return work(em);
       };
-      return through({ unit: 'report', ways: [[gates.report, '']], signal }, () =>
-        retrying(signal, () => inTransaction(options.orm, signal, slowly)),
-      );
+      const leave = await gates.report.enter('', signal);
+      try {
+        const there = await options.replica?.read(signal, slowly, REPLICA_MS.report);
+        if (there) return there.found;
+        return await through({ unit: 'report', ways: [], signal }, () =>
+          retrying(signal, () => inTransaction(options.orm, signal, slowly)),
+        );
+      } finally {
+        leave();
+      }
     },
     async write(call, work, account) {
       const ways: Way[] = account === undefined ? [] : [[gates.account, account]];

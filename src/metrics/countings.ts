@@ -8,6 +8,8 @@ export interface Counting {
   listed(found: Found): void;
   /** So was a report. */
   reported(found: Found): void;
+  /** A list or report was to be read that a replica may answer: whether it did. */
+  listedAt(replica: boolean): void;
   /** A statement was answered, or has failed. */
   asked(seconds: number, failed: boolean): void;
   turnedAway(stray: Stray): void;
@@ -32,12 +34,19 @@ export function countings(registry: Registry): Counting {
     buckets: STATEMENT_BUCKETS,
     registers,
   });
+  const reads = new Counter({
+    name: 'db_replica_reads_total',
+    help: 'Lists and reports that were to be read where there is a replica, by who was asked in the end: replica, or database because the replica could not be used.',
+    labelNames: ['at'],
+    registers,
+  });
   const strays = new Counter({
     name: 'turned_away_total',
     help: 'What was turned away before it was a call.',
     labelNames: ['why'],
     registers,
   });
+  for (const at of ['replica', 'database']) reads.inc({ at }, 0);
   const inCache = (cache: string) => {
     const children = Object.fromEntries(FOUND.map((found) => [found, cached.labels(cache, found)]));
     for (const found of FOUND) children[found]?.inc(0);
@@ -47,6 +56,7 @@ export function countings(registry: Registry): Counting {
   return {
     listed: inCache('listings'),
     reported: inCache('reports'),
+    listedAt: (replica) => reads.inc({ at: replica ? 'replica' : 'database' }),
     asked: (seconds, failed) => (failed ? failures : answered).observe(seconds),
     turnedAway: (stray) => strays.inc({ why: stray }),
   };

@@ -8,10 +8,22 @@ export interface Gauges {
   readonly waiting: () => number;
   /** Whether calls are served, as /readyz says. */
   readonly ready: () => boolean;
+  /** Whether the replica can be used; absent: there is none. */
+  readonly replica?: (() => boolean) | undefined;
 }
 
-export function collectGauges(registry: Registry, { pool, waiting, ready }: Gauges): void {
+export function collectGauges(registry: Registry, { pool, waiting, ready, replica }: Gauges): void {
   const registers = [registry];
+  if (replica)
+    new Gauge({
+      name: 'db_replica_usable',
+      help: '1 while lists and reports are read from the replica, 0 while the database has to answer them.',
+      registers,
+      aggregator: 'min',
+      collect() {
+        this.set(replica() ? 1 : 0);
+      },
+    });
   new Gauge({
     name: 'db_pool_connections',
     help: 'Connections to the database, in use and idle.',
