@@ -5,7 +5,7 @@ import { forkFor, row, rows } from '../db/statement.ts';
 import { orAbort } from '../or-abort.ts';
 import { KEPT_MS, type ListingHistory } from './listing-history.ts';
 
-/** A moment of one run of one database server: another's says nothing about it, not even when it was restored from the same backup. */
+/** A moment of one clinic in one run of one database server: another's says nothing about it, not even when it was restored from the same backup. */
 export interface Shown {
   readonly server: string;
   readonly snapshot: Snapshot;
@@ -24,7 +24,7 @@ export interface ListingFeed {
    * it can't be asked.
    */
   shownBefore(ms: number): Snapshot | undefined;
-  /** Tells one run of one database server from every other. Empty while it has not been asked. */
+  /** Tells one run of one database server from every other, and clinics in it from each other. Empty while it has not been asked. */
   server(): string;
   stop(): void;
 }
@@ -110,7 +110,7 @@ async function changesAfter(orm: MikroORM, last: Snapshot | undefined): Promise<
     signal,
     row<Answer>(
       forkFor(orm, signal),
-      sql`SELECT pg_current_snapshot()::text AS snapshot, pg_postmaster_start_time() || ' ' || current_database() AS server,
+      sql`SELECT pg_current_snapshot()::text AS snapshot, concat_ws(' ', pg_postmaster_start_time(), current_database(), current_schema()) AS server,
             coalesce((SELECT jsonb_agg(jsonb_build_array(xid::text, doctor_id, profile)) FROM listing_change
               WHERE xid >= pg_snapshot_xmin(${before}::pg_snapshot) AND NOT pg_visible_in_snapshot(xid, ${before}::pg_snapshot)), '[]') AS changes`,
     ),
