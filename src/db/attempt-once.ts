@@ -116,7 +116,10 @@ interface KeptRow extends Standing {
   readonly stale: boolean;
 }
 
-/** The answer that another try was given. The claim has already waited for it; a statement of its own sees it. */
+/**
+ * The answer that another try was given. The claim has already waited for it; a statement of its own sees it. It may be on no standby
+ * yet (somebody has cancelled that wait, or the leader has started again): a lock is a change, for which COMMIT waits as for others.
+ */
 async function replay<T>(options: UnitsOfWorkOptions, attempt: Attempt<T>, em: EntityManager): Promise<Outcome> {
   const { call, request } = attempt;
   const { userId, sessionId, role } = call.caller as Caller;
@@ -124,7 +127,8 @@ async function replay<T>(options: UnitsOfWorkOptions, attempt: Attempt<T>, em: E
     em,
     sql`SELECT i.fingerprint, i.code, i.answer, i.created_at < clock_timestamp() - interval '7 days' AS stale, u.state AS user_state, u.role AS user_role,
           (SELECT ${sessionLive} FROM session WHERE id = ${sessionId} AND user_id = ${userId}) AS session_live
-        FROM idempotency i JOIN app_user u ON u.id = i.caller_id WHERE ${keyOf(call, request.requestId)}`,
+        FROM idempotency i JOIN app_user u ON u.id = i.caller_id WHERE ${keyOf(call, request.requestId)}
+        FOR KEY SHARE OF i`,
   );
   if (!found) throw new StartOver('the other try was rolled back');
   checkCaller({ role }, found);

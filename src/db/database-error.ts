@@ -14,6 +14,9 @@ const SOCKET = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EAI_A
 const SOCKET_TEXT =
   /Connection terminated|connection is closed|not queryable|has been discarded|Client was closed|timeout expired|read timeout|server closed the connection/i;
 
+/** What callers are told of a change of which nobody knows whether it lasts. */
+export const NOT_CONFIRMED = 'whether the change was made is not certain: ask again with the same request_id';
+
 interface DriverError {
   readonly code?: string;
   readonly constraint?: string;
@@ -52,6 +55,25 @@ export function isGone(error: unknown): boolean {
   return GONE.test(code) || SOCKET.test(code) || SOCKET_TEXT.test(message);
 }
 
+/**
+ * Whether a warning says that a change is on this server and perhaps on no standby, for which it was to wait: somebody has
+ * cancelled the wait. The server's answer is that of a change that was done. (The words are in the server's language, and the
+ * SQLSTATE is 01000 as for others; this routine warns of nothing else.)
+ */
+export function isUnconfirmed(warning: unknown): boolean {
+  return (warning as DriverError)?.routine === 'SyncRepWaitForLSN';
+}
+
+/** A change that may be lost with the server that has made it. */
+export class Unconfirmed extends Error {
+  /** SQLSTATE: statement_completion_unknown. */
+  readonly code = '40003';
+
+  constructor() {
+    super('the wait for a synchronous standby was cancelled: the change may be on one server only');
+  }
+}
+
 /** Whether COMMIT was refused for certain; anything else that breaks it leaves the outcome unknown. */
 export function isDefinite(error: unknown): boolean {
   const { code } = (error ?? {}) as DriverError;
@@ -73,6 +95,7 @@ export function toFault(error: unknown): unknown {
   if (violated && isViolation(error)) return new Fault(violated[0], violated[1], { cause: error });
   if (message.includes('timeout exceeded when trying to connect'))
     return fault('OVERLOADED', 'no database connection became free in time', error);
+  if (error instanceof Unconfirmed) return fault('OUTCOME_UNKNOWN', NOT_CONFIRMED, error);
   if (isGone(error)) return fault('DATABASE_DOWN', 'the database does not answer', error);
   if (code === '55P03') {
     return where.includes('idempotency')

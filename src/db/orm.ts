@@ -39,6 +39,9 @@ const PATIENT = { lock_timeout: 0, statement_timeout: 0, idle_in_transaction_ses
 /** How alike a name must be to what was searched for, from 0 to 1: forgives one wrong letter in five. */
 const LIKENESS = { 'pg_trgm.word_similarity_threshold': 0.33 };
 const ZONE = 'UTC';
+/** Warnings arrive: one says that a change may be lost. */
+const WARNINGS = { client_min_messages: 'notice' };
+const DEAF = 'error';
 
 /** How rows arrive: instants as Date (MikroORM's default leaves them text), bigint as number: all of ours are counts. */
 const types = new pg.TypeOverrides();
@@ -89,7 +92,7 @@ export function poolOptions({ url, pool, poolWaitMs, applicationName, patient }:
     application_name: applicationName,
     keepAlive: true,
     types,
-    options: startUpOptions({ TimeZone: ZONE, ...LIKENESS, ...(patient ? PATIENT : TIMEOUTS) }),
+    options: startUpOptions({ TimeZone: ZONE, ...WARNINGS, ...LIKENESS, ...(patient ? PATIENT : TIMEOUTS) }),
     statementMs: patient ? undefined : TIMEOUTS.statement_timeout,
   };
 }
@@ -108,14 +111,14 @@ function startUpOptions(settings: Readonly<Record<string, string | number>>): st
  * one stuck call holds others for ever. Where a pooler is, also finds out whether statements can be kept prepared.
  */
 export async function checkSettings(orm: MikroORM): Promise<void> {
-  const wanted = { ...TIMEOUTS, ...LIKENESS, TimeZone: ZONE };
+  const wanted = { ...TIMEOUTS, ...LIKENESS, ...WARNINGS, TimeZone: ZONE };
   const found = await rows<{ name: string; value: string | null; source: string | null }>(
     forkFor(orm),
     sql`SELECT name, coalesce(setting, current_setting(name, TRUE)) AS value, source
         FROM unnest(${Object.keys(wanted)}::text[]) AS wanted (name) LEFT JOIN pg_settings USING (name)`,
   );
   const changes = Object.entries(wanted)
-    .filter(([name, value]) => !isSame(value, found.find((one) => one.name === name)?.value))
+    .filter(([name, value]) => !isAs(name, value, found.find((one) => one.name === name)?.value))
     .map(([name, value]) => `ALTER ROLE … SET ${name} = ${value};`);
   if (changes.length) {
     throw new Error(
@@ -125,7 +128,8 @@ export async function checkSettings(orm: MikroORM): Promise<void> {
   if (found.some(({ name, source }) => name === 'statement_timeout' && source !== ASKED_FOR)) await findWhatIsKept(orm);
 }
 
-function isSame(wanted: string | number, shown: string | null | undefined): boolean {
+function isAs(name: string, wanted: string | number, shown: string | null | undefined): boolean {
+  if (name in WARNINGS) return shown !== DEAF;
   return typeof wanted === 'number' ? Number(shown) === wanted : shown === wanted;
 }
 

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import type { BackendKey } from './cancel-statement.ts';
-import { isGone } from './database-error.ts';
+import { isGone, isUnconfirmed, Unconfirmed } from './database-error.ts';
 import { BEGIN, OpeningQuery } from './opening-query.ts';
 import { patience } from './patience.ts';
 import type { PreparedNames } from './prepared.ts';
@@ -29,12 +29,23 @@ const ABANDONED_MS = 3_000;
  * one that owes an answer for longer than its statement may take is destroyed, COMMIT included, and so is one that owes
  * it to nobody any more. One whose server is going or became read-only is closed at once, whatever its pool thinks.
  *
+ * A change that is perhaps on no standby yet isn't done, whatever the server answers: somebody has ended the wait for it.
+ *
  * They keep statements that are asked again prepared, and send BEGIN together with the statement after it.
  */
 export function clientWatchedBy(watch: Watch, names: PreparedNames) {
   return class extends pg.Client {
     /** BEGIN was asked for, and goes with the next statement. */
     #opening = false;
+    /** What is being answered was told to be on this server alone. */
+    #alone = false;
+
+    constructor(config?: pg.ClientConfig) {
+      super(config);
+      this.on('notice', (notice) => {
+        if (isUnconfirmed(notice)) this.#alone = true;
+      });
+    }
 
     override query(...asked: never[]): never {
       const answer = this.#ask(...(asked as unknown as Parameters<pg.Client['query']>));
@@ -81,7 +92,8 @@ export function clientWatchedBy(watch: Watch, names: PreparedNames) {
       return answer.then(
         (result) => {
           const unsafe = settled();
-          return unsafe ? unsafe.then(() => result) : result;
+          const confirmed = () => this.#confirmed(result);
+          return unsafe ? unsafe.then(confirmed) : confirmed();
         },
         async (error: unknown) => {
           names.failed(error);
@@ -93,6 +105,12 @@ export function clientWatchedBy(watch: Watch, names: PreparedNames) {
           throw error;
         },
       );
+    }
+
+    #confirmed<T>(result: T): T {
+      if (!this.#alone) return result;
+      this.#alone = false;
+      throw new Unconfirmed();
     }
 
     /** As ended by us, which keeps it out of the pool; not politely, because nobody may be there to answer. */

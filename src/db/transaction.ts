@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type EntityManager, IsolationLevel, type MikroORM } from '@mikro-orm/postgresql';
 import { Fault } from '../fault.ts';
-import { isDefinite, isRetryable, toFault } from './database-error.ts';
+import { isDefinite, isRetryable, NOT_CONFIRMED, toFault } from './database-error.ts';
 import { withPatience } from './patience.ts';
 import { forkFor } from './statement.ts';
 import { watched } from './watched.ts';
@@ -43,9 +43,7 @@ async function commit(em: EntityManager): Promise<void> {
   } catch (error) {
     await em.rollback().catch(() => {}); // nothing else gives the connection back to the pool
     if (isDefinite(error)) throw error;
-    throw new Fault('OUTCOME_UNKNOWN', 'the connection broke during the commit: ask again with the same request_id', {
-      cause: error,
-    });
+    throw new Fault('OUTCOME_UNKNOWN', NOT_CONFIRMED, { cause: error });
   }
 }
 
