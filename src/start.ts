@@ -1,5 +1,6 @@
 import { banner } from './banner.ts';
 import { type Config, readConfig } from './config.ts';
+import { watchedArchive } from './db/wal-archive.ts';
 import { endWhenAsked } from './first-process.ts';
 import { runJobs } from './jobs/run-jobs.ts';
 import { watchedFigures } from './jobs/watched-figures.ts';
@@ -27,7 +28,7 @@ async function main(config: Config): Promise<void> {
   const { ports, metrics, drain } = alone
     ? await serve(config, { log, database })
     : await startProcesses({ ...config, databaseUrl: database.url }, log);
-  const instance = instanceMetrics(watchedFigures(database.orm));
+  const instance = instanceMetrics({ jobs: watchedFigures(database.orm), archive: watchedArchive(database.orm) });
   metricsPort.show(async () => [await instance.snapshot(), ...(await metrics())]);
   log.info(
     {

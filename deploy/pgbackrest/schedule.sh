@@ -9,12 +9,14 @@
 #   schedule.sh wake     what the first does every 20 s: see wake() below. Where nothing runs it, once after each start of the server
 #   schedule.sh status   for a health check: exits with 1, and says why, when the newest backup is older than 26 hours, the last one or its
 #                        verification failed, or WAL can't be archived
+#   schedule.sh figures  the same for Prometheus; the first answers with it at BACKUP_METRICS, such as 0.0.0.0:9854
 set -euo pipefail
 
 export PGBACKREST_STANZA=${PGBACKREST_STANZA:-amrutam}
 at=${BACKUP_AT:-02:15}
 failure=${BACKUP_FAILURE_FILE:-/tmp/amrutam-backup-failure}
 day=86400
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 
 say() { echo "$(date -u +%FT%TZ) backup: $*"; }
 
@@ -93,13 +95,32 @@ status() {
   echo "good"
 }
 
+figures() {
+  local start line failed=0
+  [ ! -e "$failure" ] || failed=1
+  if read -r start line < <(newest); then
+    echo '# HELP backup_newest_timestamp_seconds When the newest backup began, in seconds since 1970; 0: there is none.'
+    echo '# TYPE backup_newest_timestamp_seconds gauge'
+    echo "backup_newest_timestamp_seconds $start"
+  else
+    failed=1
+  fi
+  echo '# HELP backup_failed 1 while the last backup or its verification failed, or the repository cannot be read.'
+  echo '# TYPE backup_failed gauge'
+  echo "backup_failed $failed"
+}
+
 forever() {
   while :; do
     wake 2>/dev/null || true
     sleep 20
   done &
-  local waker=$!
-  trap 'kill "$waker"; exit 0' TERM INT
+  local beside=($!)
+  if [ -n "${BACKUP_METRICS:-}" ]; then
+    "$here/metrics.pl" "$BACKUP_METRICS" "$here/schedule.sh" figures &
+    beside+=($!)
+  fi
+  trap 'kill "${beside[@]}" || true; exit 0' TERM INT
   say "each day at $at UTC"
   while :; do
     local pause=60
@@ -115,8 +136,9 @@ case ${1:-} in
   verify) verify && say "everything in the repository can be read" ;;
   wake) wake ;;
   status) status ;;
+  figures) figures ;;
   *)
-    echo "schedule.sh [now|verify|wake|status]" >&2
+    echo "schedule.sh [now|verify|wake|status|figures]" >&2
     exit 2
     ;;
 esac

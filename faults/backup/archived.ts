@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { appendFile, chown, cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -26,7 +27,11 @@ export interface Archived extends Pick<Postgres, 'url' | 'port' | 'query'> {
   readonly wal: string;
   /** A path for a copy of the data. */
   aside(name: string): string;
+  /** Where both lie. */
+  readonly repository: string;
   schedule(command: 'now' | 'verify' | 'wake' | 'status'): Promise<Ran>;
+  /** Has the scheduler make backups by itself from now on, until the end. Answers where Prometheus may ask it. */
+  runScheduler(): Promise<string>;
   restore(...args: readonly string[]): Promise<Ran>;
   /** Resolves when everything written so far is archived. */
   archiveAll(): Promise<void>;
@@ -132,6 +137,7 @@ async function serve(place: Place): Promise<Archived> {
   const { programs, folder, account, port } = place;
   const data = dataIn(place);
   let server: Supervised;
+  let scheduler: ChildProcess | undefined;
   const start = async () => {
     const via = ['env', ...Object.entries(environment(place)).map(([name, value]) => `${name}=${value}`)];
     server = supervise([join(programs, 'postgres'), '-D', data], { spawnAs: account, via, own: async () => {} });
@@ -149,6 +155,16 @@ async function serve(place: Place): Promise<Archived> {
     backups: join(repositoryIn(place), 'backup', STANZA),
     wal: join(repositoryIn(place), 'archive', STANZA, `${version}-1`),
     aside: (name) => join(folder, name),
+    repository: repositoryIn(place),
+    async runScheduler() {
+      const metrics = `127.0.0.1:${await freePort()}`;
+      scheduler = spawn(join(scriptsIn(place), 'schedule.sh'), {
+        ...as(place),
+        env: { ...environment(place), BACKUP_METRICS: metrics },
+        stdio: 'ignore',
+      });
+      return metrics;
+    },
     schedule: (command) => runScript(place, 'schedule.sh', [command]),
     restore: (...args) => runScript(place, 'restore.sh', args),
     async archiveAll() {
@@ -167,6 +183,7 @@ async function serve(place: Place): Promise<Archived> {
     },
     start,
     async end() {
+      if (scheduler?.kill()) await once(scheduler, 'exit');
       server.end();
       await server.exited;
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });

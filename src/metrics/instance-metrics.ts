@@ -1,4 +1,5 @@
 import { Gauge, Registry } from 'prom-client';
+import type { WalArchive } from '../db/wal-archive.ts';
 import type { JobFigures } from '../jobs/job-figures.ts';
 import { version } from '../version.ts';
 import type { Snapshot } from './metrics.ts';
@@ -8,8 +9,13 @@ export interface InstanceMetrics {
   snapshot(): Promise<Snapshot>;
 }
 
-/** `jobs` tells how the background jobs are doing; nothing while that isn't known. */
-export function instanceMetrics(jobs: () => Promise<readonly JobFigures[]>): InstanceMetrics {
+/** What instances ask the database about; nothing while it doesn't tell. */
+interface Asked {
+  readonly jobs: () => Promise<readonly JobFigures[]>;
+  readonly archive: () => Promise<WalArchive | undefined>;
+}
+
+export function instanceMetrics({ jobs, archive }: Asked): InstanceMetrics {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -28,9 +34,11 @@ export function instanceMetrics(jobs: () => Promise<readonly JobFigures[]>): Ins
   const lag = ofJob('job_lag_seconds', 'How long a background job has been due and is not done.');
   const failures = ofJob('job_failures', 'Runs of a background job that have failed since the last that succeeded.');
   const done = ofJob('job_succeeded_timestamp_seconds', 'When a background job was last done, in seconds since 1970.');
+  const tellArchive = archiveGauges(registry);
   return {
     async snapshot() {
-      const found = await jobs();
+      const [found, archived] = await Promise.all([jobs(), archive()]);
+      tellArchive(archived);
       for (const gauge of [lag, failures, done]) gauge.reset();
       for (const { name, lagSeconds, failures: failed, succeededAt } of found) {
         lag.set({ name }, lagSeconds);
@@ -39,5 +47,27 @@ export function instanceMetrics(jobs: () => Promise<readonly JobFigures[]>): Ins
       }
       return registry.getMetricsAsJSON();
     },
+  };
+}
+
+/** Gauges that have a value while there is one to tell. */
+function archiveGauges(registry: Registry): (found: WalArchive | undefined) => void {
+  const gauge = (name: string, help: string) => new Gauge({ name, help, labelNames: [], registers: [registry] });
+  const archived = gauge(
+    'wal_archived_timestamp_seconds',
+    "When a file of the database's log was last archived, in seconds since 1970; 0: never.",
+  );
+  const failed = gauge(
+    'wal_archive_failed_timestamp_seconds',
+    "When archiving a file of the database's log last failed, in seconds since 1970; 0: never.",
+  );
+  const waiting = gauge('wal_unarchived_bytes', "Bytes of the database's log after what is archived.");
+  const seconds = (at: Date | undefined) => (at?.getTime() ?? 0) / 1000;
+  return (found) => {
+    for (const one of [archived, failed, waiting]) one.remove();
+    if (!found) return;
+    archived.set(seconds(found.archivedAt));
+    failed.set(seconds(found.failedAt));
+    if (found.waitingBytes !== undefined) waiting.set(found.waitingBytes);
   };
 }

@@ -31,14 +31,30 @@ export interface Prometheus {
   stop(): Promise<void>;
 }
 
-/** Starts the delivered configuration, but for where the instances are and how often they are asked; resolves when it has asked each. */
-export async function startPrometheus(targets: readonly string[]): Promise<Prometheus> {
+/** What a Prometheus asks: instances, the scheduler of backups where there is one, and what it tells of alerts. */
+export interface PrometheusOptions {
+  readonly backup?: string;
+  readonly alertmanager?: string;
+}
+
+/** Starts the delivered configuration, but for where everybody is and how often they are asked; resolves when it has asked each. */
+export async function startPrometheus(
+  targets: readonly string[],
+  { backup, alertmanager }: PrometheusOptions = {},
+): Promise<Prometheus> {
   const folder = await mkdtemp(join(tmpdir(), 'amrutam-prometheus-'));
   await cp(DEPLOY, folder, { recursive: true });
   const delivered = await readFile(join(DEPLOY, 'prometheus.yml'), 'utf8');
+  const asked = backup ? [...targets, backup] : targets;
   const found = `static_configs:\n      - targets: [${targets.map((target) => `'${target}'`).join(', ')}]\n`;
-  const config = delivered.replaceAll(': 15s', ': 1s').replace(/dns_sd_configs:\n(?: {6}.*\n)+/, found);
-  if (!config.includes(found)) throw new Error(`prometheus.yml is not as it was:\n${delivered}`);
+  const listed = (target: string | undefined) => (target ? `['${target}']` : '[]');
+  const config = delivered
+    .replaceAll(': 15s', ': 1s')
+    .replace(/dns_sd_configs:\n(?: {6}.*\n)+/, found)
+    .replace("['backup:9854']", listed(backup))
+    .replace("['alertmanager:9093']", listed(alertmanager));
+  if (!config.includes(found) || /'(backup|alertmanager):/.test(config))
+    throw new Error(`prometheus.yml is not as it was:\n${delivered}`);
   await writeFile(join(folder, 'prometheus.yml'), config);
   const port = await freePort();
   const args = [`--config.file=${folder}/prometheus.yml`, `--storage.tsdb.path=${folder}/data`];
@@ -66,7 +82,7 @@ export async function startPrometheus(targets: readonly string[]): Promise<Prome
     return result.map(({ metric, value }) => ({ labels: metric, value: Number(value[1]) }));
   };
   await until(
-    async () => (await query('up')).length === targets.length,
+    async () => (await query('up')).length === asked.length,
     child,
     () => said,
   );
