@@ -1,9 +1,14 @@
 import { execFile } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { beforeAll, expect, test } from '@jest/globals';
-import { DEPLOY, hasPrometheus } from './support/prometheus.ts';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { ALERTMANAGER, hasAlertmanager, startAlertmanager, withReceivers } from './support/alertmanager.ts';
+import { freePort } from './support/free-port.ts';
+import { DEPLOY, hasPrometheus, startPrometheus } from './support/prometheus.ts';
 
 const run = promisify(execFile);
 const testIf = hasPrometheus ? test : test.skip;
@@ -68,3 +73,55 @@ test('a page says what it means, what to look at and what to do, and its links l
     for (const [, link = ''] of text.matchAll(/\]\(([^)\s#]+)(?:#\S*)?\)/g)) await readFile(join('docs/runbook', link));
   }
 });
+
+(hasAlertmanager ? describe : describe.skip)('Alertmanager', () => {
+  test('takes the configuration as it comes, and with everybody told who stands in it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'amrutam-amtool-'));
+    const open = await withReceivers();
+    expect(open.match(/^ {4}(webhook|email)_configs:/gm)).toHaveLength(4);
+    await writeFile(join(folder, 'open.yml'), open);
+    for (const file of [ALERTMANAGER, join(folder, 'open.yml')]) await run('amtool', ['check-config', file]);
+    await rm(folder, { recursive: true });
+  });
+
+  test('sends a page to the pager and a ticket to the tickets', async () => {
+    for (const { name, severity } of alerts) {
+      const labels = [`alertname=${name}`, `severity=${severity}`];
+      const { stdout } = await run('amtool', ['config', 'routes', 'test', `--config.file=${ALERTMANAGER}`, ...labels]);
+      expect([name, stdout.trim()]).toEqual([name, severity]);
+    }
+  });
+
+  testIf(
+    'somebody is told that no instance is there, with a word that shows who tells, and that one is there again',
+    async () => {
+      const alertmanager = await startAlertmanager('a token of this test');
+      const address = `127.0.0.1:${await freePort()}`;
+      const prometheus = await startPrometheus([address], { alertmanager: alertmanager.address, hasty: true });
+      const instance = createServer((_request, response) => response.end('ready 1\n'));
+      try {
+        const about = (wanted: string, status: string) =>
+          alertmanager.told.find((one) => one.labels.alertname === wanted && one.status === status);
+        await until(() => about('NoInstance', 'firing') !== undefined);
+        expect(about('NoInstance', 'firing')).toMatchObject({
+          receiver: 'page',
+          authorization: 'Bearer a token of this test',
+          annotations: { runbook_url: 'docs/runbook/no-instance.md' },
+        });
+        instance.listen(Number(address.split(':')[1]), '127.0.0.1');
+        await until(() => about('NoInstance', 'resolved') !== undefined);
+      } finally {
+        instance.close();
+        instance.closeAllConnections();
+        await prometheus.stop();
+        await alertmanager.stop();
+      }
+    },
+    120_000,
+  );
+});
+
+async function until(there: () => boolean): Promise<void> {
+  for (const end = Date.now() + 100_000; !there(); await sleep(100))
+    if (Date.now() > end) throw new Error('it did not come to that');
+}

@@ -128,9 +128,15 @@ describe('the service', () => {
       const mounted = volumes.flatMap(
         (mount) => /^\.\/deploy\/secrets\/([a-z]+):\/run\/secrets\/\1:ro$/.exec(mount)?.[1] ?? [],
       );
-      if (name !== 'redis' && name !== 'postgres') expect([name, mounted.sort()]).toEqual([name, [...readers].sort()]);
+      if (!['redis', 'postgres', 'alertmanager'].includes(name))
+        expect([name, mounted.sort()]).toEqual([name, [...readers].sort()]);
       for (const [, reader = '', file = ''] of told) await access(join(secrets, reader, file));
     }
+    const alertmanager = await readFile('deploy/alertmanager/alertmanager.yml', 'utf8');
+    expect(composed.services.alertmanager?.volumes).toContain(
+      './deploy/secrets/alertmanager:/run/secrets/alertmanager:ro',
+    );
+    await access(join(secrets, /secrets\/(alertmanager\/token)/.exec(alertmanager)?.[1] ?? 'nothing'));
     const redis = await readFile('deploy/compose/redis.conf', 'utf8');
     await access(join(secrets, /secrets\/(redis\/\S+)/.exec(redis)?.[1] ?? 'nothing'));
     const modes = ['api', 'api/database-url'].map(async (path) => (await stat(join(secrets, path))).mode & 0o777);

@@ -5,7 +5,14 @@ import { createKeyFile } from '../auth/signing-keys.ts';
 import { command } from './command.ts';
 
 /** Who reads, and as which user: that of the images in docker-compose.yml. */
-const READERS = { administrator: 1000, api: 1000, grafana: 472, postgres: 999, redis: 999 } as const;
+const READERS = {
+  administrator: 1000,
+  alertmanager: 65534,
+  api: 1000,
+  grafana: 472,
+  postgres: 999,
+  redis: 999,
+} as const;
 
 /**
  * npm run create-secrets -- FOLDER: makes every secret that docker-compose.yml reads, in a subfolder for each who reads it. What
@@ -35,6 +42,7 @@ async function makeMissing(file: (name: string, text: string) => Promise<string>
   await file('redis/password.conf', `requirepass ${JSON.stringify(redis)}`);
   await file('api/redis-url', `redis://:${encodeURIComponent(redis)}@redis:6379`);
   await file('administrator/password', secret());
+  await file('alertmanager/token', secret());
   await file('grafana/password', secret());
 }
 

@@ -35,12 +35,14 @@ export interface Prometheus {
 export interface PrometheusOptions {
   readonly backup?: string;
   readonly alertmanager?: string;
+  /** Its alerts come as soon as what they are about has been so for a second. */
+  readonly hasty?: boolean;
 }
 
 /** Starts the delivered configuration, but for where everybody is and how often they are asked; resolves when it has asked each. */
 export async function startPrometheus(
   targets: readonly string[],
-  { backup, alertmanager }: PrometheusOptions = {},
+  { backup, alertmanager, hasty }: PrometheusOptions = {},
 ): Promise<Prometheus> {
   const folder = await mkdtemp(join(tmpdir(), 'amrutam-prometheus-'));
   await cp(DEPLOY, folder, { recursive: true });
@@ -56,8 +58,14 @@ export async function startPrometheus(
   if (!config.includes(found) || /'(backup|alertmanager):/.test(config))
     throw new Error(`prometheus.yml is not as it was:\n${delivered}`);
   await writeFile(join(folder, 'prometheus.yml'), config);
+  if (hasty) {
+    const alerts = await readFile(join(DEPLOY, 'alerts.yml'), 'utf8');
+    await writeFile(join(folder, 'alerts.yml'), alerts.replaceAll(/for: \d+m$/gm, 'for: 1s'));
+  }
   const port = await freePort();
   const args = [`--config.file=${folder}/prometheus.yml`, `--storage.tsdb.path=${folder}/data`];
+  // It forgets what it tells before it has found the Alertmanager, and tells it again after a minute.
+  if (hasty) args.push('--rules.alert.resend-delay=1s');
   const child = spawn('prometheus', [...args, `--web.listen-address=127.0.0.1:${port}`], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
