@@ -105,7 +105,7 @@ describe('what is given', () => {
       httpPort: 65_535,
       metricsHost: '10.0.0.2',
       metricsPort: 0,
-      tracing: { protocol: 'http/protobuf' },
+      tracing: { protocol: 'http/protobuf', propagators: ['tracecontext', 'baggage'] },
       databasePool: 5,
       poolWaitMs: 100,
       tls: { certFile: resolve('cert.pem'), keyFile: '/etc/tls/key.pem' },
@@ -199,16 +199,16 @@ describe('tracing', () => {
   test('is off without an endpoint, or when the SDK is to be; the endpoint and protocol of traces alone come first', () => {
     expect(tracingOf({ OTEL_SERVICE_NAME: 'clinic' })).toBeUndefined();
     expect(tracingOf({ ...ON, OTEL_SDK_DISABLED: 'true' })).toBeUndefined();
-    expect(tracingOf({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://c/v1/traces' })).toEqual({
+    expect(tracingOf({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://c/v1/traces' })).toMatchObject({
       protocol: 'http/protobuf',
     });
     const protocols = { OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'grpc' };
-    expect(tracingOf({ ...ON, ...protocols })).toEqual({ protocol: 'grpc' });
+    expect(tracingOf({ ...ON, ...protocols })).toMatchObject({ protocol: 'grpc' });
   });
 
   test('is off when the exporter is none', () => {
     expect(tracingOf({ ...ON, OTEL_TRACES_EXPORTER: 'none' })).toBeUndefined();
-    expect(tracingOf({ ...ON, OTEL_TRACES_EXPORTER: 'otlp' })).toEqual({ protocol: 'http/protobuf' });
+    expect(tracingOf({ ...ON, OTEL_TRACES_EXPORTER: 'otlp' })).toMatchObject({ protocol: 'http/protobuf' });
   });
 
   test.each([
@@ -226,6 +226,17 @@ describe('tracing', () => {
     for (const value of bad)
       expect(messageOf({ ...ON, [name]: value })).toMatch(
         new RegExp(`^${name} is "${value}": it must be a whole number from [01] to 2147483647$`),
+      );
+  });
+
+  test('calls tell their trace in the ways that are named, or in none', () => {
+    const propagators = (OTEL_PROPAGATORS: string) => tracingOf({ ...ON, OTEL_PROPAGATORS })?.propagators;
+    expect(propagators('')).toEqual(['tracecontext', 'baggage']);
+    expect(propagators('tracecontext, b3,jaeger')).toEqual(['tracecontext', 'b3', 'jaeger']);
+    expect(propagators('none')).toEqual([]);
+    for (const OTEL_PROPAGATORS of ['xray', 'tracecontext,', 'none,b3', 'B3'])
+      expect(messageOf({ ...ON, OTEL_PROPAGATORS })).toMatch(
+        /^OTEL_PROPAGATORS is ".*": it must be one of tracecontext, baggage, b3, b3multi, jaeger$/,
       );
   });
 

@@ -1,4 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from '@connectrpc/connect-node';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
@@ -6,6 +9,7 @@ import { sql } from '../src/db/sql.ts';
 import { rows } from '../src/db/statement.ts';
 import { inTransaction } from '../src/db/transaction.ts';
 import { grpcJsTransport } from '../src/rpc/grpc-js-transport.fixture.ts';
+import { CERTIFICATE } from '../src/rpc/tls.fixture.ts';
 import { type Collector, startCollector } from './support/collector.ts';
 import type { ReceivedSpan } from './support/otlp-spans.ts';
 import { openSlots, type Person, person } from './support/people.ts';
@@ -266,6 +270,97 @@ const TELL_LOADED = `import { createRequire } from 'node:module';
 process.on('exit', () => process.stdout.write('LOADED ' + [...new Set(Object.keys(createRequire('/x').cache)
   .map((file) => /@opentelemetry.([\\w-]+)/.exec(file)?.[1]).filter(Boolean))].join() + '.'));`;
 
+test.each([
+  ['b3', ({ traceId, spanId }) => ({ b3: `${traceId}-${spanId}-1` })],
+  [
+    'tracecontext,b3multi',
+    ({ traceId, spanId }) => ({ 'x-b3-traceid': traceId, 'x-b3-spanid': spanId, 'x-b3-sampled': '1' }),
+  ],
+  ['jaeger,baggage', ({ traceId, spanId }) => ({ 'uber-trace-id': `${traceId}:${spanId}:0:1` })],
+] as const satisfies readonly [string, (client: ReturnType<typeof clientSpan>) => object][])(
+  'OTEL_PROPAGATORS=%s: a call belongs to the trace that it names so; traceparent counts where it is in the list',
+  async (propagators, headersOf) => {
+    const service = await start({ OTEL_PROPAGATORS: propagators });
+    const [client, w3c] = [clientSpan(), clientSpan()];
+    const { availability } = clientsOf(service).grpc;
+    await availability.getDoctor({ doctorId: doctor.id }, { headers: { ...headersOf(client) } });
+    const [call] = await collector.received((span) => ofTrace(client.traceId)(span) && span.kind === SERVER, 1);
+    expect(call?.parentSpanId).toBe(client.spanId);
+    await availability.getDoctor({ doctorId: doctor.id }, { headers: { ...w3c.headers, 'x-request-id': w3c.spanId } });
+    const [other] = await collector.received((span) => span.attributes['amrutam.request_id'] === w3c.spanId, 1);
+    expect(other?.traceId === w3c.traceId).toBe(propagators.includes('tracecontext'));
+    service.kill('SIGTERM');
+  },
+);
+
+test('OTEL_PROPAGATORS=none and a sampler that takes no heed of clients: every call begins a trace of its own', async () => {
+  const service = await start({
+    OTEL_PROPAGATORS: 'none',
+    OTEL_TRACES_SAMPLER: 'traceidratio',
+    OTEL_TRACES_SAMPLER_ARG: '1',
+  });
+  const client = clientSpan(false);
+  const headers = { ...client.headers, 'x-request-id': client.spanId };
+  await clientsOf(service).grpc.availability.getDoctor({ doctorId: doctor.id }, { headers });
+  const [call] = await collector.received((span) => span.attributes['amrutam.request_id'] === client.spanId, 1);
+  expect(call).toMatchObject({ parentSpanId: '' });
+  expect(call?.traceId).not.toBe(client.traceId);
+  service.kill('SIGTERM');
+});
+
+test.each(['http/protobuf', 'http/json', 'grpc'] as const)(
+  'by %s over TLS, compressed, to a collector that both know by certificates; values are cut where they are told to be',
+  async (protocol) => {
+    const folder = await mkdtemp(join(tmpdir(), 'amrutam-otlp-'));
+    const shy = await startCollector(CERTIFICATE);
+    try {
+      await writeFile(join(folder, 'cert.pem'), CERTIFICATE.cert);
+      await writeFile(join(folder, 'key.pem'), CERTIFICATE.key);
+      const service = await start({
+        OTEL_EXPORTER_OTLP_ENDPOINT: protocol === 'grpc' ? shy.grpcUrl : shy.httpUrl,
+        OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+        OTEL_EXPORTER_OTLP_CERTIFICATE: join(folder, 'cert.pem'),
+        OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: join(folder, 'cert.pem'),
+        OTEL_EXPORTER_OTLP_CLIENT_KEY: join(folder, 'key.pem'),
+        OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
+        OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic%20YTpi,x-tenant=clinic-8',
+        OTEL_SERVICE_NAME: 'over the attribute',
+        OTEL_RESOURCE_ATTRIBUTES: 'service.name=under,team=a%20b',
+        OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT: '20',
+      });
+      const client = clientSpan();
+      await book(service, client);
+      const spans = await shy.received(ofTrace(client.traceId), 5);
+      expect(spans[0]?.resource).toMatchObject({ 'service.name': 'over the attribute', team: 'a b' });
+      const texts = spans.flatMap(({ attributes }) => attributes['db.query.text'] ?? []);
+      expect(texts.length).toBeGreaterThan(0);
+      for (const text of texts) expect(`${text}`.length).toBeLessThanOrEqual(20);
+      expect(shy.headers()).toMatchObject({ authorization: 'Basic YTpi', 'x-tenant': 'clinic-8' });
+      if (protocol !== 'grpc') expect(shy.headers()).toMatchObject({ 'content-encoding': 'gzip' });
+      service.kill('SIGTERM');
+      await service.ended;
+    } finally {
+      await shy.stop();
+      await rm(folder, { recursive: true });
+    }
+  },
+);
+
+test('a collector that hangs is given up after OTEL_EXPORTER_OTLP_TIMEOUT', async () => {
+  const silent = await startCollector();
+  silent.mood('hangs');
+  const service = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: silent.httpUrl, OTEL_EXPORTER_OTLP_TIMEOUT: '300' });
+  await service.wrote('serving');
+  // In the ten seconds that are usual there would be one.
+  for (const deadline = Date.now() + 9_000; silent.requests() < 4; await sleep(100)) {
+    await book(service, clientSpan());
+    if (Date.now() > deadline) throw new Error(`${silent.requests()} requests`);
+  }
+  service.kill('SIGTERM');
+  await service.ended;
+  await silent.stop();
+});
+
 test('without an endpoint the SDK is not even loaded, and a call still says which trace it belongs to', async () => {
   const NODE_OPTIONS = importing(TELL_LOADED);
   const loadedBy = async (env: Environment) => {
@@ -278,5 +373,10 @@ test('without an endpoint the SDK is not even loaded, and a call still says whic
     return /LOADED ([\w,-]*)\./.exec(output)?.[1]?.split(',') ?? [];
   };
   expect(await loadedBy({})).toContain('sdk-trace');
-  expect((await loadedBy({ OTEL_EXPORTER_OTLP_ENDPOINT: '' })).filter((name) => name !== 'api')).toEqual([]);
+  const without: Environment[] = [
+    { OTEL_EXPORTER_OTLP_ENDPOINT: '' },
+    { OTEL_SDK_DISABLED: 'true' },
+    { OTEL_TRACES_EXPORTER: 'none' },
+  ];
+  for (const env of without) expect((await loadedBy(env)).filter((name) => name !== 'api')).toEqual([]);
 });

@@ -20,7 +20,7 @@ beforeAll(async () => {
   [server, collector] = await Promise.all([startServer(), startCollector()]);
   process.env.OTEL_EXPORTER_OTLP_ENDPOINT = collector.httpUrl;
   const log = createLog('info', { write() {} });
-  stop = await startTracing({ tracing: { protocol: 'http/protobuf' }, instance: 'test' }, log);
+  stop = await startTracing({ tracing: { protocol: 'http/protobuf', propagators: [] }, instance: 'test' }, log);
 });
 
 afterAll(async () => {

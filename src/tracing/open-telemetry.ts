@@ -15,7 +15,8 @@ import { detectResources, envDetector, resourceFromAttributes } from '@opentelem
 import { BatchSpanProcessor, NodeTracerProvider, type SpanExporter } from '@opentelemetry/sdk-trace-node';
 import type { Logger } from '../log.ts';
 import { version } from '../version.ts';
-import type { OtlpProtocol } from './settings.ts';
+import { propagatorOf } from './propagator-of.ts';
+import type { OtlpProtocol, TracingSettings } from './settings.ts';
 import type { Facts, Span, Tracer } from './tracer.ts';
 
 /** Milliseconds for what is left to be sent when the process ends. */
@@ -29,13 +30,13 @@ const EVERY_MS = 60_000;
  */
 export async function openTelemetry({
   protocol,
+  propagators,
   instance,
   log,
-}: {
-  readonly protocol: OtlpProtocol;
-  readonly instance: string;
-  readonly log: Logger;
-}): Promise<{ readonly tracer: Tracer; stop(): Promise<void> }> {
+}: TracingSettings & { readonly instance: string; readonly log: Logger }): Promise<{
+  readonly tracer: Tracer;
+  stop(): Promise<void>;
+}> {
   reportTo(log);
   const ours = { 'service.name': 'amrutam', 'service.version': version, 'service.instance.id': instance };
   const resource = resourceFromAttributes(ours).merge(detectResources({ detectors: [envDetector] }));
@@ -43,7 +44,7 @@ export async function openTelemetry({
     resource,
     spanProcessors: [new BatchSpanProcessor(await exporterOf(protocol))],
   });
-  provider.register();
+  provider.register({ propagator: await propagatorOf(propagators) });
   const stop = async () => {
     // The timer must not be what keeps a process alive that has sent all.
     await Promise.race([provider.shutdown().catch(() => {}), sleep(LAST_MS, undefined, { ref: false })]);

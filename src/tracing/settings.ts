@@ -1,12 +1,17 @@
-import { ConfigError, type Environment, oneOf, optional, type Reader, whole, wrong } from '../variables.ts';
+import { ConfigError, type Environment, list, oneOf, optional, type Reader, whole, wrong } from '../variables.ts';
 
 /** How spans travel to a collector; the SDK's own variables say the rest. */
 export interface TracingSettings {
   readonly protocol: OtlpProtocol;
+  /** How calls tell which trace they belong to; without any each begins its own. */
+  readonly propagators: readonly Propagator[];
 }
 
 export type OtlpProtocol = (typeof OTLP_PROTOCOLS)[number];
 
+export type Propagator = (typeof PROPAGATORS)[number];
+
+const PROPAGATORS = ['tracecontext', 'baggage', 'b3', 'b3multi', 'jaeger'] as const;
 const OTLP_PROTOCOLS = ['http/protobuf', 'http/json', 'grpc'] as const;
 const RATIO_SAMPLERS = ['traceidratio', 'parentbased_traceidratio'];
 const SAMPLERS = ['always_on', 'always_off', 'parentbased_always_on', 'parentbased_always_off', ...RATIO_SAMPLERS];
@@ -46,7 +51,8 @@ export function tracingOf(env: Environment): TracingSettings | undefined {
   for (const name of ['OTEL_EXPORTER_OTLP_COMPRESSION', 'OTEL_EXPORTER_OTLP_TRACES_COMPRESSION'])
     optional(env, name, oneOf(['gzip', 'none']));
   const exporter = optional(env, 'OTEL_TRACES_EXPORTER', oneOf(['otlp', 'none']));
-  return given.length === 0 || disabled || exporter === 'none' ? undefined : { protocol };
+  const propagators = optional(env, 'OTEL_PROPAGATORS', propagatorList) ?? ['tracecontext', 'baggage'];
+  return given.length === 0 || disabled || exporter === 'none' ? undefined : { protocol, propagators };
 }
 
 const httpUrl: Reader<string> = (value, name) => {
@@ -55,6 +61,9 @@ const httpUrl: Reader<string> = (value, name) => {
     throw new ConfigError(`${name} is not a URL that can be read: it must look like http://collector:4318`);
   return value;
 };
+
+const propagatorList: Reader<readonly Propagator[]> = (value, name) =>
+  value === 'none' ? [] : list(oneOf(PROPAGATORS))(value, name);
 
 const share: Reader<number> = (value, name) => {
   const number = Number(value);

@@ -1,8 +1,11 @@
 import { once } from 'node:events';
-import { createServer, type IncomingHttpHeaders } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { gunzipSync } from 'node:zlib';
 import * as grpc from '@grpc/grpc-js';
+import type { TlsPair } from '../../src/rpc/listener.ts';
 import { type ReceivedSpan, spansOfBytes, spansOfJson } from './otlp-spans.ts';
 
 /** Takes spans, answers 503, or never answers. */
@@ -27,21 +30,24 @@ const PATIENCE_MS = 15_000;
 /** Of opentelemetry.proto.collector.trace.v1.TraceService. */
 const EXPORT = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
 
-export async function startCollector(): Promise<Collector> {
+/** With a certificate it takes spans by TLS, and only from who shows the same certificate. */
+export async function startCollector(tls?: TlsPair): Promise<Collector> {
   const spans: ReceivedSpan[] = [];
   let mood: Mood = 'takes';
   let headers: IncomingHttpHeaders = {};
   let requests = 0;
-  const http = createServer(async (req, res) => {
+  const take: RequestListener = async (req, res) => {
     requests += 1;
     headers = req.headers;
-    const body = Buffer.concat(await req.toArray());
+    const sent = Buffer.concat(await req.toArray());
+    const body = req.headers['content-encoding'] === 'gzip' ? gunzipSync(sent) : sent;
     if (mood === 'hangs') return;
     if (mood === 'refuses') return void res.writeHead(503).end();
     const json = req.headers['content-type'] === 'application/json';
     spans.push(...(json ? spansOfJson(body.toString()) : spansOfBytes(body)));
     res.writeHead(200, { 'content-type': `${req.headers['content-type']}` }).end(json ? '{}' : '');
-  });
+  };
+  const http = tls ? createTlsServer({ ...tls, ca: tls.cert, requestCert: true }, take) : createServer(take);
   await once(http.listen(0, '127.0.0.1'), 'listening');
   const rpc = new grpc.Server();
   const asIs = (bytes: Buffer) => bytes;
@@ -64,13 +70,14 @@ export async function startCollector(): Promise<Collector> {
     },
   );
   const grpcPort = await new Promise<number>((resolve, reject) =>
-    rpc.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, port) =>
+    rpc.bindAsync('127.0.0.1:0', tls ? credentialsOf(tls) : grpc.ServerCredentials.createInsecure(), (error, port) =>
       error ? reject(error) : resolve(port),
     ),
   );
+  const scheme = tls ? 'https' : 'http';
   return {
-    httpUrl: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
-    grpcUrl: `http://127.0.0.1:${grpcPort}`,
+    httpUrl: `${scheme}://127.0.0.1:${(http.address() as AddressInfo).port}`,
+    grpcUrl: `${scheme}://127.0.0.1:${grpcPort}`,
     spans,
     headers: () => headers,
     requests: () => requests,
@@ -90,4 +97,9 @@ export async function startCollector(): Promise<Collector> {
       rpc.forceShutdown();
     },
   };
+}
+
+function credentialsOf({ cert, key }: TlsPair): grpc.ServerCredentials {
+  const pair = { cert_chain: Buffer.from(cert), private_key: Buffer.from(key) };
+  return grpc.ServerCredentials.createSsl(Buffer.from(cert), [pair], true);
 }
