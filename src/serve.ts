@@ -13,7 +13,7 @@ import { countedByRedis, createRateCounter, type SharedCounter } from './rate-co
 import { closeRedis, openRedis } from './redis.ts';
 import { redisShelf } from './redis-shelf.ts';
 import type { Listener } from './rpc/listener.ts';
-import { build, type Server } from './server.ts';
+import { build, SERVICES, type Server } from './server.ts';
 import { readTls } from './tls.ts';
 import { ConfigError } from './variables.ts';
 
@@ -52,7 +52,7 @@ export async function serve(
   const shared = redis ? [countedByRedis(redis), ...counters] : counters;
   const shelf = redis && redisShelf(redis);
   const passwords = createPasswordHasher();
-  const metrics = createMetrics();
+  const metrics = createMetrics(SERVICES.flatMap(({ methods }) => methods));
   watchStatements(database.orm, metrics.asked);
   const replica = openReplica(config, { log, database, metrics });
   const takeTurn = config.rateLimits ? createRateCounter(shared).take : undefined;

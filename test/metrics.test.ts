@@ -208,7 +208,7 @@ function rpc({ grpcPort }: Service, path: string): Promise<void> {
     });
 
     test('error frequency: calls that failed, by code', async () => {
-      const failed = await one('sum(rpc_server_duration_seconds_count{code="UNAVAILABLE",method=~"amrutam.*"})');
+      const failed = await one('sum(rpc_server_calls_total{code="UNAVAILABLE",method=~"amrutam.*"})');
       expect(failed).toBe(await one('sum(rpc_refusals_total{reason="OVERLOADED"})'));
       expect(failed).toBeGreaterThanOrEqual(2);
     });
@@ -252,6 +252,41 @@ function rpc({ grpcPort }: Service, path: string): Promise<void> {
       const names = used.flatMap((text) => text.match(/\b[a-z_]+(?=\{)/g) ?? []);
       expect([...new Set(names)].filter((name) => !known.has(name) && !OF_BACKUPS.test(name))).toEqual([]);
     });
+
+    test('the first failures of an instance are a rate, and an alert', async () => {
+      const fresh = await startService({
+        DATABASE_URL: server.url,
+        JWT_KEYS_FILE: server.keysFile,
+        DATABASE_POOL: '2',
+        POOL_WAIT_MS: '300',
+      });
+      const seen = await startPrometheus([`127.0.0.1:${fresh.metricsPort}`], { hasty: true });
+      try {
+        await sleep(1_500);
+        const locker = new pg.Client(server.url);
+        await locker.connect();
+        await locker.query('BEGIN; LOCK TABLE booking IN ACCESS EXCLUSIVE MODE');
+        const { grpc } = clientsOf(fresh);
+        const waiting = [outsider, ...patients].map((patient) =>
+          outcomeOf(patient, (o) => grpc.booking.listBookings({}, o)),
+        );
+        await sleep(1_000);
+        await locker.query('ROLLBACK');
+        await locker.end();
+        const { OVERLOADED } = tally(await Promise.all(waiting));
+        expect(OVERLOADED).toBeGreaterThan(0);
+        await sleep(2_500);
+        const [failed] = await seen.query('sum(increase(rpc_server_calls_total{code="UNAVAILABLE"}[1m]))');
+        expect(failed?.value).toBeGreaterThan((OVERLOADED as number) * 0.9);
+        const [refused] = await seen.query('sum(increase(rpc_refusals_total{reason="OVERLOADED"}[1m]))');
+        expect(refused?.value).toBeGreaterThan((OVERLOADED as number) * 0.9);
+        const [alert] = await seen.query('ALERTS{alertname="CallsFail"}');
+        expect(alert?.labels).toMatchObject({ severity: 'page' });
+      } finally {
+        await seen.stop();
+        fresh.kill('SIGKILL');
+      }
+    }, 60_000);
 
     test('an instance that is killed is missed within seconds', async () => {
       services[0]?.kill('SIGKILL');

@@ -16,7 +16,7 @@ const BOOKED: EndedCall = {
 /** The series of `name` after these calls, with their values. */
 async function seriesOf(name: string, calls: readonly Partial<EndedCall>[]): Promise<string[]> {
   const registry = new Registry();
-  const { called } = callMetrics(registry);
+  const { called } = callMetrics(registry, BookingService.methods);
   for (const call of calls) called({ ...BOOKED, ...call });
   return (await registry.metrics()).split('\n').filter((line) => line.startsWith(name));
 }
@@ -55,6 +55,28 @@ test('whatever a booking may fail of is there with a zero before it does, so tha
   );
   expect(zero).toContain('bookings_total{outcome="failed",reason="DATABASE_DOWN"} 0');
   expect(burst).toContain('bookings_total{outcome="failed",reason="DATABASE_DOWN"} 3');
+});
+
+test('and so are the calls of every method, and the reasons of refusals', async () => {
+  const [calls, refusals] = await Promise.all([
+    seriesOf('rpc_server_calls_total', []),
+    seriesOf('rpc_refusals_total', []),
+  ]);
+  expect(calls).toHaveLength(BookingService.methods.length * 6);
+  expect(calls).toContain(
+    'rpc_server_calls_total{method="amrutam.booking.v1.BookingService/GetBooking",code="UNAVAILABLE"} 0',
+  );
+  expect(refusals).toContain('rpc_refusals_total{reason="CREDENTIALS_INVALID"} 0');
+  const late = { code: 'DEADLINE_EXCEEDED', reason: 'DEADLINE_EXCEEDED' };
+  const after = await seriesOf('rpc_server_calls_total', [{}, late, late, { code: 'NOT_FOUND' }]);
+  for (const [code, count] of [
+    ['OK', 1],
+    ['DEADLINE_EXCEEDED', 2],
+    ['NOT_FOUND', 1],
+  ])
+    expect(after).toContain(
+      `rpc_server_calls_total{method="amrutam.booking.v1.BookingService/BookSlot",code="${code}"} ${count}`,
+    );
 });
 
 test('calls are timed by method and code, and refusals counted by reason', async () => {

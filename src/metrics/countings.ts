@@ -1,6 +1,6 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 import type { Found } from '../availability/listing-cache.ts';
-import type { Stray } from '../rpc/turned-away.ts';
+import { STRAYS, type Stray } from '../rpc/turned-away.ts';
 
 /** What happens beside and below calls. */
 export interface Counting {
@@ -47,6 +47,7 @@ export function countings(registry: Registry): Counting {
     registers,
   });
   for (const at of ['replica', 'database']) reads.inc({ at }, 0);
+  for (const why of STRAYS) strays.inc({ why }, 0);
   const inCache = (cache: string) => {
     const children = Object.fromEntries(FOUND.map((found) => [found, cached.labels(cache, found)]));
     for (const found of FOUND) children[found]?.inc(0);

@@ -1,3 +1,4 @@
+import type { DescMethod } from '@bufbuild/protobuf';
 import { type MetricObjectWithValues, type MetricValue, Registry } from 'prom-client';
 import { type CallMetrics, callMetrics } from './call-metrics.ts';
 import { type Counting, countings } from './countings.ts';
@@ -18,13 +19,13 @@ export interface Metrics extends CallMetrics, Counting {
   stop(): void;
 }
 
-/** The metrics of a process that answers calls; see docs/observability.md for each. */
-export function createMetrics(): Metrics {
+/** The metrics of a process that answers calls of `methods`; see docs/observability.md for each. */
+export function createMetrics(methods: readonly DescMethod[]): Metrics {
   const registry = new Registry();
   const unwatch = watchEventLoop(registry);
   processMetrics(registry);
   return {
-    ...callMetrics(registry),
+    ...callMetrics(registry, methods),
     ...countings(registry),
     look: (gauges) => collectGauges(registry, gauges),
     snapshot: () => registry.getMetricsAsJSON(),

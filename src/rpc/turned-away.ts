@@ -1,17 +1,20 @@
 import type { CallLog } from './log.ts';
 
 /** What is turned away before it is a call, so that no line of the log is about it alone. */
-export type Stray =
-  | 'connection over the limit'
-  | 'connection without a word'
-  | 'stream over the limit'
-  | 'too many calls broken off'
-  | 'request that never ended or answer never read'
-  | 'no such method'
-  | 'another content type'
-  | 'another HTTP method'
-  | 'another HTTP version'
-  | 'malformed request';
+export type Stray = (typeof STRAYS)[number];
+
+export const STRAYS = [
+  'connection over the limit',
+  'connection without a word',
+  'stream over the limit',
+  'too many calls broken off',
+  'request that never ended or answer never read',
+  'no such method',
+  'another content type',
+  'another HTTP method',
+  'another HTTP version',
+  'malformed request',
+] as const;
 
 /** Counts strays, and those of one client for whom there are many. */
 export type TurnAway = (stray: Stray, client?: string) => void;
