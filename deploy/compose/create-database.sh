@@ -9,4 +9,6 @@ psql -v ON_ERROR_STOP=1 -v file="$file" --no-psqlrc --dbname postgres <<'SQL'
 CREATE ROLE amrutam LOGIN PASSWORD :'password';
 CREATE DATABASE amrutam OWNER amrutam;
 REVOKE CONNECT ON DATABASE postgres, amrutam FROM PUBLIC;
+\connect amrutam
+CREATE EXTENSION pg_stat_statements;
 SQL
