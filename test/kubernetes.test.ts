@@ -79,6 +79,24 @@ describe('the manifests', () => {
     );
   });
 
+  test('can be those of a restored database, as docs/restore.md has it', async () => {
+    const page = await readFile('docs/restore.md', 'utf8');
+    const [, from = '', to = ''] = /sed -i 's\/(\S+?)\/(\S+?)\/g'/.exec(page) ?? [];
+    const restoring = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '');
+    const renamed = (JSON.parse(JSON.stringify(manifests).replaceAll(from, to)) as Manifest[]).map((one) =>
+      one.kind === 'Cluster' ? { ...one, spec: { ...(one as unknown as { spec: object }).spec, ...restoring } } : one,
+    );
+    expect(await faultsOf(renamed)).toEqual([]);
+    const cluster = renamed.find(({ kind }) => kind === 'Cluster') as unknown as { spec: typeof restoring };
+    expect(Object.keys(restoring).sort()).toEqual(['bootstrap', 'externalClusters', 'plugins']);
+    const store = manifests.find(({ kind }) => kind === 'ObjectStore')?.metadata.name;
+    const [{ plugin }] = cluster.spec.externalClusters;
+    expect(plugin.parameters).toEqual({ barmanObjectName: store, serverName: from });
+    expect(cluster.spec.plugins[0].parameters).toEqual({ barmanObjectName: store, serverName: to });
+    const text = JSON.stringify(renamed).replace(`"serverName":"${from}"`, '');
+    expect(text.match(new RegExp(`${from}(?!-2)`, 'g'))).toBeNull();
+  });
+
   test('have the alerts that deploy/prometheus has (else: npm run kubernetes-rules)', async () => {
     const { groups } = parse(await readFile('deploy/prometheus/alerts.yml', 'utf8'));
     expect(the('PrometheusRule', 'amrutam')).toMatchObject({ spec: { groups } });
