@@ -16,7 +16,7 @@ export class AuditSeals extends Migration {
         era integer NOT NULL CHECK (era >= 1),
         era_from timestamptz,
         xid_from xid8 NOT NULL,
-        xid_until xid8 NOT NULL CHECK (xid_until > xid_from),
+        xid_end xid8 NOT NULL CHECK (xid_end > xid_from),
         next_xid xid8 NOT NULL,
         row_count integer NOT NULL CHECK (row_count >= 1),
         first_recorded_at timestamptz NOT NULL,

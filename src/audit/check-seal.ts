@@ -56,7 +56,7 @@ export function checkSeal(seal: Seal, { before, keys, notBefore, now }: SealCont
 
 function goesOn({ number, era, eraFrom, xidFrom }: Seal, before: Seal | undefined): boolean {
   if (!before) return number > 1 || (era === 1 && eraFrom === undefined && xidFrom === 0n);
-  if (era === before.era) return eraFrom === before.eraFrom && xidFrom === before.xidUntil;
+  if (era === before.era) return eraFrom === before.eraFrom && xidFrom === before.xidEnd;
   return era === before.era + 1 && xidFrom === 0n && eraFrom !== undefined && eraFrom > (before.eraFrom ?? -1n);
 }
 

@@ -24,9 +24,9 @@ export async function sealFigures(em: EntityManager): Promise<SealFigures> {
   );
   const last = found && sealOf(found);
   // Where transactions are counted anew, what came after the last seal can be told by its time alone.
-  const anew = last && BigInt(found.next) < last.xidUntil;
+  const anew = last && BigInt(found.next) < last.xidEnd;
   const eraFrom = anew ? last.lastRecordedAt + 1n : last?.eraFrom;
-  const unsealed = ofTransactions({ from: eraFrom, until: undefined }, anew ? 0n : (last?.xidUntil ?? 0n));
+  const unsealed = ofTransactions({ from: eraFrom, until: undefined }, anew ? 0n : (last?.xidEnd ?? 0n));
   const oldest = await row<{ since: Date; seconds: number }>(
     em,
     sql`SELECT recorded_at AS since, extract(epoch FROM clock_timestamp() - recorded_at)::double precision AS seconds

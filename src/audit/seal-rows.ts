@@ -30,13 +30,13 @@ export async function sealRows(em: EntityManager, signer: SealSigner, batch = BA
   const last = await lastSeal(em);
   const moment = await momentOf(em);
   // Backwards only where rows were carried into another server: what was committed here is older than what is sealed here.
-  const anew = last !== undefined && moment.nextXid < last.xidUntil;
+  const anew = last !== undefined && moment.nextXid < last.xidEnd;
   const { nextXid } = moment;
-  const ended = anew && { era: eraOf(last), from: last.xidUntil, until: undefined, nextXid: NEVER };
+  const ended = anew && { era: eraOf(last), from: last.xidEnd, until: undefined, nextXid: NEVER };
   const began = async () =>
     anew
       ? { era: await nextEra(em, last), from: 0n, until: moment.xmin, nextXid }
-      : { era: eraOf(last), from: last?.xidUntil ?? 0n, until: moment.xmin, nextXid };
+      : { era: eraOf(last), from: last?.xidEnd ?? 0n, until: moment.xmin, nextXid };
   const taken = (ended && (await take(em, ended, batch))) || (await take(em, await began(), batch));
   if (!taken) return undefined;
   const sealed: Sealed = {
@@ -124,7 +124,7 @@ async function take(em: EntityManager, span: Span, batch: number): Promise<Taken
     eraFrom: era.from,
     xidFrom: from,
     nextXid: span.nextXid,
-    xidUntil: more ? lastXid + 1n : (span.until ?? lastXid + 1n),
+    xidEnd: more ? lastXid + 1n : (span.until ?? lastXid + 1n),
     rowCount: found.length,
     firstRecordedAt: times.reduce((least, at) => (at < least ? at : least)),
     lastRecordedAt: times.reduce((most, at) => (at > most ? at : most)),

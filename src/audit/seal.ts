@@ -18,9 +18,9 @@ export interface Sealed {
   /** How often transactions have begun to be counted anew, and from when on rows are of this count; undefined: always. */
   readonly era: number;
   readonly eraFrom: bigint | undefined;
-  /** All rows of the transactions [xidFrom, xidUntil) of its era are in it. */
+  /** All rows of the transactions [xidFrom, xidEnd) of its era are in it. */
   readonly xidFrom: bigint;
-  readonly xidUntil: bigint;
+  readonly xidEnd: bigint;
   /** No transaction from here on had begun. */
   readonly nextXid: bigint;
   readonly rowCount: number;
@@ -53,7 +53,7 @@ export function rootOf(sealed: Sealed): Buffer {
   const { previousRoot, eraFrom, leaves, keyId } = sealed;
   const numbers = [
     sealed.xidFrom,
-    sealed.xidUntil,
+    sealed.xidEnd,
     sealed.nextXid,
     sealed.rowCount,
     sealed.firstRecordedAt,
@@ -86,7 +86,7 @@ interface Found {
   readonly era: number;
   readonly era_from: string | null;
   readonly xid_from: string;
-  readonly xid_until: string;
+  readonly xid_end: string;
   readonly next_xid: string;
   readonly row_count: number;
   readonly first_recorded_at: string;
@@ -100,7 +100,7 @@ interface Found {
 
 /** What is between SELECT and FROM to read what `sealOf` takes. */
 export const sealColumns = sql`number, version, previous_root, era, ${micros('era_from')} AS era_from, xid_from::text AS xid_from,
-  xid_until::text AS xid_until, next_xid::text AS next_xid, row_count, ${micros('first_recorded_at')} AS first_recorded_at,
+  xid_end::text AS xid_end, next_xid::text AS next_xid, row_count, ${micros('first_recorded_at')} AS first_recorded_at,
   ${micros('last_recorded_at')} AS last_recorded_at, leaves, ${micros('sealed_at')} AS sealed_at, root, key_id, signature`;
 
 export function sealOf(found: object): Seal {
@@ -112,7 +112,7 @@ export function sealOf(found: object): Seal {
     era: of.era,
     eraFrom: of.era_from === null ? undefined : BigInt(of.era_from),
     xidFrom: BigInt(of.xid_from),
-    xidUntil: BigInt(of.xid_until),
+    xidEnd: BigInt(of.xid_end),
     nextXid: BigInt(of.next_xid),
     rowCount: of.row_count,
     firstRecordedAt: BigInt(of.first_recorded_at),
@@ -129,10 +129,10 @@ export function sealOf(found: object): Seal {
 export async function addSeal(em: EntityManager, seal: Seal): Promise<boolean> {
   const added = await row(
     em,
-    sql`INSERT INTO audit_seal (number, version, previous_root, era, era_from, xid_from, xid_until, next_xid, row_count,
+    sql`INSERT INTO audit_seal (number, version, previous_root, era, era_from, xid_from, xid_end, next_xid, row_count,
           first_recorded_at, last_recorded_at, leaves, sealed_at, root, key_id, signature)
         VALUES (${seal.number}, ${seal.version}, ${seal.previousRoot}, ${seal.era},
-          ${seal.eraFrom === undefined ? sql`NULL` : instantOf(seal.eraFrom)}, ${xid8(seal.xidFrom)}, ${xid8(seal.xidUntil)},
+          ${seal.eraFrom === undefined ? sql`NULL` : instantOf(seal.eraFrom)}, ${xid8(seal.xidFrom)}, ${xid8(seal.xidEnd)},
           ${xid8(seal.nextXid)}, ${seal.rowCount}, ${instantOf(seal.firstRecordedAt)}, ${instantOf(seal.lastRecordedAt)},
           ${seal.leaves}, ${instantOf(seal.sealedAt)}, ${seal.root}, ${seal.keyId}, ${seal.signature})
         ON CONFLICT (number) DO NOTHING RETURNING 1`,

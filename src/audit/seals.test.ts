@@ -168,7 +168,7 @@ describe('sealing', () => {
     expect(made[0]?.rowCount).toBe(2);
     const { rows: first } = await owner.query(
       `SELECT id FROM audit_event WHERE xid >= $1::xid8 AND xid < $2::xid8 ORDER BY id`,
-      [String(made[0]?.xidFrom), String(made[0]?.xidUntil)],
+      [String(made[0]?.xidFrom), String(made[0]?.xidEnd)],
     );
     expect(first.map(({ id }) => id)).toEqual([early, late]);
   });
@@ -271,7 +271,7 @@ describe('an owner who', () => {
   const sealAt = async (id: string) =>
     (
       await owner.query(
-        `SELECT number::int FROM audit_seal s JOIN audit_event e ON e.xid >= s.xid_from AND e.xid < s.xid_until WHERE e.id = $1`,
+        `SELECT number::int FROM audit_seal s JOIN audit_event e ON e.xid >= s.xid_from AND e.xid < s.xid_end WHERE e.id = $1`,
         [id],
       )
     ).rows[0]?.number as number;
@@ -301,7 +301,7 @@ describe('an owner who', () => {
     await tampered(`DELETE FROM audit_event WHERE id = $1`, [ids[9]]);
     expect(await flawOf()).toMatchObject({ flaw: 'MISSING_ROW', seal: number, eventIds: [] });
     await tampered(
-      `DELETE FROM audit_event e USING audit_seal s WHERE number = $1 AND e.xid >= xid_from AND e.xid < xid_until`,
+      `DELETE FROM audit_event e USING audit_seal s WHERE number = $1 AND e.xid >= xid_from AND e.xid < xid_end`,
       [number],
     );
     expect(await flawOf()).toMatchObject({ flaw: 'MISSING_ROW', seal: number });
@@ -386,7 +386,7 @@ describe('an owner who', () => {
   });
 
   test.each([
-    [`row_count = row_count, xid_until = '9999999999999'`],
+    [`row_count = row_count, xid_end = '9999999999999'`],
     [`sealed_at = sealed_at - interval '1 hour'`],
     [`first_recorded_at = first_recorded_at - interval '7 years'`],
     [`leaves = substr(leaves, 33) || substr(leaves, 1, 32)`],
@@ -417,7 +417,7 @@ describe('an owner who', () => {
     const head = await headOf();
     expect(await flawOf(head)).toBeUndefined();
     await tampered(
-      `DELETE FROM audit_event e USING audit_seal s WHERE number >= 3 AND e.xid >= xid_from AND e.xid < xid_until`,
+      `DELETE FROM audit_event e USING audit_seal s WHERE number >= 3 AND e.xid >= xid_from AND e.xid < xid_end`,
     );
     await tampered(`DELETE FROM audit_seal WHERE number >= 3`);
     expect(await verified()).toEqual({ rows: expect.any(Number), last: 2 });
@@ -436,7 +436,7 @@ describe('time goes by', () => {
     const { number } = await headOf();
     await aged(KEPT);
     await tampered(
-      `DELETE FROM audit_event e USING audit_seal s WHERE number <= 2 AND e.xid >= xid_from AND e.xid < xid_until`,
+      `DELETE FROM audit_event e USING audit_seal s WHERE number <= 2 AND e.xid >= xid_from AND e.xid < xid_end`,
     );
     expect(await verified()).toMatchObject({ last: number });
     await tampered(`DELETE FROM audit_seal WHERE number = 1`);
@@ -452,7 +452,7 @@ describe('time goes by', () => {
     await sealAll();
     // As if they had been written where transactions had come to a million millions, and two were not sealed yet.
     const carried = 10n ** 12n;
-    await resealed((made) => ({ ...made, xidUntil: carried, nextXid: carried + 2n }));
+    await resealed((made) => ({ ...made, xidEnd: carried, nextXid: carried + 2n }));
     const left = [await written(2), await written(1)].flat();
     await tampered(`UPDATE audit_event SET xid = ($1::bigint + length(action))::text::xid8 WHERE id = ANY ($2)`, [
       String(carried),
@@ -495,7 +495,7 @@ describe('time goes by', () => {
       lastRecordedAt: made.lastRecordedAt - by,
       sealedAt: made.sealedAt - by,
       leaves: Buffer.concat(
-        rows.filter(({ xid }) => BigInt(xid) >= made.xidFrom && BigInt(xid) < made.xidUntil).map((row) => leafOf(row)),
+        rows.filter(({ xid }) => BigInt(xid) >= made.xidFrom && BigInt(xid) < made.xidEnd).map((row) => leafOf(row)),
       ),
     }));
   }

@@ -116,19 +116,19 @@ function rowsOf(em: EntityManager, era: Era, found: readonly FoundSeal[]): Promi
   const expected = found.reduce((sum, { seal }) => sum + seal.rowCount, 0);
   return rows<SealedRow>(
     em,
-    sql`SELECT ${sealedColumns} FROM audit_event WHERE ${ofTransactions(era, first.xidFrom, last.xidUntil)}
+    sql`SELECT ${sealedColumns} FROM audit_event WHERE ${ofTransactions(era, first.xidFrom, last.xidEnd)}
         ORDER BY ${sealedOrder} LIMIT ${expected + 1}`,
   );
 }
 
-function within({ xidFrom, xidUntil }: Seal): (row: SealedRow) => boolean {
-  return ({ xid }) => BigInt(xid) >= xidFrom && BigInt(xid) < xidUntil;
+function within({ xidFrom, xidEnd }: Seal): (row: SealedRow) => boolean {
+  return ({ xid }) => BigInt(xid) >= xidFrom && BigInt(xid) < xidEnd;
 }
 
 /** Rows of an era that has ended behind its last seal, where no seal will ever have them. */
 async function checkEndOfEra(em: EntityManager, last: Seal, next: Seal): Promise<SealProblem | undefined> {
   const era = { from: last.eraFrom, until: next.eraFrom };
-  const found = await someIds(em, ofTransactions(era, last.xidUntil));
+  const found = await someIds(em, ofTransactions(era, last.xidEnd));
   if (!found.length) return undefined;
   const what = `rows were put in behind seal ${last.number}, the last one before transactions were counted anew`;
   return problem('EXTRA_ROW', last.number, what, found);
@@ -137,7 +137,7 @@ async function checkEndOfEra(em: EntityManager, last: Seal, next: Seal): Promise
 /** Rows of transactions that have not begun: no such row can be there, save in the moment before a new count is taken up. */
 async function checkEnd(em: EntityManager, last: Seal | undefined): Promise<SealProblem | undefined> {
   const now = await row<{ next: string }>(em, sql`SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS next`);
-  if (last && BigInt(now?.next ?? 0) < last.xidUntil) return undefined;
+  if (last && BigInt(now?.next ?? 0) < last.xidEnd) return undefined;
   const era = { from: last?.eraFrom, until: undefined };
   const found = await someIds(em, sql`xid >= pg_snapshot_xmax(pg_current_snapshot()) AND ${ofTransactions(era, 0n)}`);
   if (!found.length) return undefined;
