@@ -13,7 +13,7 @@ const SKEW = BigInt(5 * 60_000_000);
 /** What stands before a seal, and when it is looked at. */
 export interface SealContext {
   readonly before: Seal | undefined;
-  readonly keys: SealKeys;
+  readonly keys: Pick<SealKeys, 'verifies'>;
   /** Before anything in the seal had begun; undefined when nothing is known. Microseconds since 1970, as the next. */
   readonly notBefore: bigint | undefined;
   readonly now: bigint;

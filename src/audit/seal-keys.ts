@@ -51,6 +51,9 @@ export async function readSealKeys(file: string): Promise<SealKeys> {
   };
 }
 
+/** No key at all: nothing can be verified. */
+export const NO_KEYS: Pick<SealKeys, 'verifies'> = { verifies: () => undefined };
+
 type SealJwk = JWK & { readonly kid: string };
 
 async function newKey(): Promise<SealJwk> {

@@ -89,7 +89,7 @@ async function verified(head?: Head, by = keys): Promise<{ rows: number; last: n
   const em = forkFor(orm);
   let [rows, last] = [0, 0];
   for (let from: number | undefined = 1; from !== undefined; ) {
-    const found = await verifySeals(em, by, from);
+    const found = await verifySeals(em, by, { from });
     rows += found.rows;
     last = found.last ?? last;
     if (found.problem) return { rows, last, problem: found.problem };

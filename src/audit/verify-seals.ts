@@ -32,9 +32,13 @@ interface FoundSeal {
  * Computes seals anew from the rows as they are now, some of them from the number `from` on (1: from the oldest that is kept), and
  * names the first that is not as it was made. Behind the last it looks at what no seal can ever have.
  */
-export async function verifySeals(em: EntityManager, keys: SealKeys, from: number): Promise<Verified> {
+export async function verifySeals(
+  em: EntityManager,
+  keys: Pick<SealKeys, 'verifies'>,
+  { from, most = MOST.seals }: { readonly from: number; readonly most?: number },
+): Promise<Verified> {
   const [before] = await sealsWhere(em, from, 'before');
-  const found = shortened(await sealsWhere(em, from, 'on'), before?.seal);
+  const found = shortened(await sealsWhere(em, from, 'on'), before?.seal).slice(0, most);
   const now = await momentOf(em);
   const good: Seal[] = [];
   const verified = (next: number | undefined, wrong?: SealProblem): Verified => ({

@@ -40,7 +40,7 @@ async function verified(orm: MikroORM, keysFile: string, head: Head | undefined)
   if (lost) throw new Error(told(lost));
   let [rows, first, last]: [number, number | undefined, number | undefined] = [0, undefined, undefined];
   for (let from: number | undefined = 1; from !== undefined; ) {
-    const stretch = await asked(async (em) => verifySeals(em, keys, from ?? 1));
+    const stretch = await asked((em) => verifySeals(em, keys, { from: from ?? 1 }));
     rows += stretch.rows;
     first ??= stretch.first;
     last = stretch.last ?? last;
