@@ -112,15 +112,17 @@ async function untriggered<T>(work: (client: pg.Client) => Promise<T>): Promise<
   return result;
 }
 
-/** Makes all seals anew, with the right key, changed as told. */
-async function resealed(change: (made: Seal) => Seal): Promise<void> {
+/** Makes all seals anew, changed as told, each with the right root; and with the right key, unless another signs. */
+async function resealed(change: (made: Seal) => Seal, signer = keys): Promise<void> {
   const { rows } = await owner.query(compileSql(sql`SELECT ${sealColumns} FROM audit_seal ORDER BY number`).text);
   await tampered('DELETE FROM audit_seal');
   let previousRoot = Buffer.alloc(32);
   for (const found of rows) {
     const made = { ...change(sealOf({ ...found, number: Number(found.number) })), previousRoot };
     previousRoot = Buffer.from(rootOf(made));
-    expect(await addSeal(forkFor(orm), { ...made, root: previousRoot, signature: keys.sign(previousRoot) })).toBe(true);
+    expect(await addSeal(forkFor(orm), { ...made, root: previousRoot, signature: signer.sign(previousRoot) })).toBe(
+      true,
+    );
   }
 }
 
@@ -410,6 +412,25 @@ describe('an owner who', () => {
     expect(await flawOf()).toMatchObject({ flaw: 'BAD_SIGNATURE', seal: 3 });
     await tampered(`UPDATE audit_seal SET version = 2 WHERE number = 3`);
     expect(await flawOf()).toMatchObject({ flaw: 'BAD_SIGNATURE', seal: 3 });
+  });
+
+  test('makes a whole chain that says it is of the right key, and signs it with another', async () => {
+    const ids = await sealedLog();
+    const mine = join(folder, `${uuid()}.json`);
+    await createSealKeyFile(mine);
+    await tampered(`DELETE FROM audit_event WHERE id = $1`, [ids[0]]);
+    await resealed(
+      (made) => {
+        const lost = made.number === 1;
+        return lost ? { ...made, rowCount: made.rowCount - 1, leaves: made.leaves.subarray(32) } : made;
+      },
+      await readSealKeys(mine),
+    );
+    expect(await flawOf()).toMatchObject({
+      flaw: 'BAD_SIGNATURE',
+      seal: 1,
+      what: expect.stringContaining('not of its key'),
+    });
   });
 
   test('cuts the end off, seals and rows: who remembers the end sees it', async () => {
