@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MikroORM } from '@mikro-orm/postgresql';
+import { createSealKeyFile } from '../src/audit/seal-keys.ts';
 import { type AccessTokens, createAccessTokens } from '../src/auth/access-token.ts';
 import { createKeyFile, openSigningKeys } from '../src/auth/signing-keys.ts';
 import { createOrm } from '../src/db/orm.ts';
@@ -24,6 +25,8 @@ export interface Clinic {
   readonly units: UnitsOfWork;
   readonly tokens: AccessTokens;
   readonly keysFile: string;
+  /** Of the keys that seal the audit log. */
+  readonly auditKeysFile: string;
   /** Starts another instance, with more settings or others. */
   start(env?: Readonly<Record<string, string>>): Promise<Service>;
   /** Ends every instance and drops the database. */
@@ -40,7 +43,8 @@ export async function openClinic({ postgres, root }: Pick<Ground, 'postgres' | '
   const database = `drill_${randomBytes(6).toString('hex')}`;
   const folder = await mkdtemp(join(tmpdir(), 'amrutam-drill-'));
   const keysFile = join(folder, 'keys.json');
-  await createKeyFile(keysFile);
+  const auditKeysFile = join(folder, 'audit-keys.json');
+  await Promise.all([createKeyFile(keysFile), createSealKeyFile(auditKeysFile)]);
   await postgres.query(`CREATE DATABASE ${database}`);
   const migrated = await runCommand('migrate', { root, env: { DATABASE_URL: postgres.url(database) } });
   if (migrated.code !== 0) throw new Error(`the migration failed:\n${migrated.output}`);
@@ -56,10 +60,12 @@ export async function openClinic({ postgres, root }: Pick<Ground, 'postgres' | '
     database,
     orm,
     keysFile,
+    auditKeysFile,
     units: createUnits({ orm, databasePool: 10, poolWaitMs: 10_000, instance: 'drill' }),
     tokens: createAccessTokens({ ...JWT, keys, now: () => new Date() }),
     async start(env = {}) {
-      const service = await startService({ DATABASE_URL: through(proxy), JWT_KEYS_FILE: keysFile, ...env }, root);
+      const given = { DATABASE_URL: through(proxy), JWT_KEYS_FILE: keysFile, AUDIT_KEYS_FILE: auditKeysFile };
+      const service = await startService({ ...given, ...env }, root);
       services.push(service);
       return service;
     },

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { availableParallelism, hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type TracingSettings, tracingOf } from './tracing/settings.ts';
 import {
   ConfigError,
@@ -41,6 +41,8 @@ export interface Config {
   readonly poolWaitMs: number;
   /** Absent: keys made in `dataDir`. */
   readonly jwtKeysFile: string | undefined;
+  /** Of the keys that seal the audit log. Absent: it is not sealed. */
+  readonly auditKeysFile: string | undefined;
   readonly jwtIssuer: string;
   readonly jwtAudience: string;
   /** Paths of PEM files; absent: plain text. */
@@ -55,6 +57,8 @@ export interface Config {
   readonly instance: string;
 }
 
+/** Of the keys that seal the audit log, beside the embedded database. */
+export const AUDIT_KEYS = 'audit-keys.json';
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'];
 
 /** Reads the environment, and files that stand for a variable of it: the only place that does. Commands that serve nothing need no signing keys. Throws ConfigError. */
@@ -77,6 +81,7 @@ export function readConfig({
       'JWT_KEYS_FILE is missing: with DATABASE_URL the keys that sign access tokens must be given, so that every instance has the same. Make a file with: npm run create-keys -- keys.json',
     );
   }
+  const dataDir = resolve(optional(env, 'DATA_DIR', String) ?? '.data');
   return Object.freeze({
     host: optional(env, 'HOST', String) ?? (databaseUrl ? '0.0.0.0' : '127.0.0.1'),
     grpcPort: optional(env, 'GRPC_PORT', port) ?? 50051,
@@ -87,12 +92,13 @@ export function readConfig({
     processes: optional(env, 'PROCESSES', processes) ?? 1,
     databaseUrl,
     databaseReplicaUrl,
-    dataDir: resolve(optional(env, 'DATA_DIR', String) ?? '.data'),
+    dataDir,
     redisUrl: secret(env, 'REDIS_URL', redisUrl),
     rateLimits: (optional(env, 'RATE_LIMITS', oneOf(['on', 'off'])) ?? 'on') === 'on',
     databasePool: optional(env, 'DATABASE_POOL', whole(1, 1000)) ?? 20,
     poolWaitMs: optional(env, 'POOL_WAIT_MS', whole(1, 60_000)) ?? 2_000,
     jwtKeysFile,
+    auditKeysFile: optional(env, 'AUDIT_KEYS_FILE', path) ?? (databaseUrl ? undefined : join(dataDir, AUDIT_KEYS)),
     jwtIssuer: optional(env, 'JWT_ISSUER', String) ?? 'amrutam',
     jwtAudience: optional(env, 'JWT_AUDIENCE', String) ?? 'amrutam',
     tls: tlsOf(env),

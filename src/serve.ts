@@ -13,6 +13,7 @@ import { countedByRedis, createRateCounter, type SharedCounter } from './rate-co
 import { closeRedis, openRedis } from './redis.ts';
 import { redisShelf } from './redis-shelf.ts';
 import type { Listener } from './rpc/listener.ts';
+import { NOT_SEALED } from './sealing.ts';
 import { build, SERVICES, type Server } from './server.ts';
 import { readTls } from './tls.ts';
 import { ConfigError } from './variables.ts';
@@ -58,7 +59,8 @@ export async function serve(
   const takeTurn = config.rateLimits ? createRateCounter(shared).take : undefined;
   const answers = watchedReadiness(database.orm);
   let stopping = false;
-  const ready = async () => (stopping ? STOPPING : answers());
+  const standing = config.auditKeysFile ? [] : [NOT_SEALED];
+  const ready = async () => (stopping ? STOPPING : warned(await answers(), standing));
   const jwt = { issuer: config.jwtIssuer, audience: config.jwtAudience };
   const server = build({
     ...config,
@@ -122,6 +124,11 @@ function watchedRedis(url: string, log: Logger) {
     warn: (problem) => log.warn({ problem }, 'Redis is away: this instance goes on with what it knows itself'),
     found: () => log.info('Redis answers'),
   });
+}
+
+/** Told beside what the database has to say. */
+function warned(answer: Readiness, standing: readonly string[]): Readiness {
+  return standing.length ? { ...answer, warnings: [...answer.warnings, ...standing] } : answer;
 }
 
 async function listen({ grpc, http }: Server, { host, grpcPort, httpPort }: Config): Promise<Ports> {

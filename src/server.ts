@@ -8,6 +8,7 @@ import { createReportCache } from './admin/report-cache.ts';
 import { adminService } from './admin/service.ts';
 import { shareReports } from './admin/shared-reports.ts';
 import { recordEvent } from './audit/record-event.ts';
+import { NO_KEYS, readSealKeys } from './audit/seal-keys.ts';
 import { createAccessTokens } from './auth/access-token.ts';
 import { createLiveSessions } from './auth/live-sessions.ts';
 import type { PasswordHasher } from './auth/password.ts';
@@ -65,6 +66,8 @@ export interface ServerDeps {
   /** Where lists and reports are read; absent: from `orm`, as everything else. */
   readonly replica?: Replica | undefined;
   readonly keys: SigningKeys;
+  /** Of the keys that seal the audit log; absent: no seal can be verified. */
+  readonly auditKeysFile?: string | undefined;
   readonly passwords: PasswordHasher;
   readonly log: Logger;
   /** Absent: nothing is counted. */
@@ -109,6 +112,8 @@ export function build(deps: ServerDeps): Server {
   });
   const tokens = createAccessTokens({ ...deps.jwt, keys, now: () => new Date() });
   const sessions = createLiveSessions(units);
+  const { auditKeysFile } = deps;
+  const sealKeys = async () => (auditKeysFile ? readSealKeys(auditKeysFile) : NO_KEYS);
   const status = health(SERVICES);
   const open = [status.route, ...reflection([...SERVICES, status.route.service])];
   const options = {
@@ -116,7 +121,7 @@ export function build(deps: ServerDeps): Server {
       route(AuthService, authService({ units, passwords, tokens, sessions, enrol })),
       route(AvailabilityService, availabilityService({ units, listings })),
       route(BookingService, bookingService({ units })),
-      route(AdminService, adminService({ units, reports })),
+      route(AdminService, adminService({ units, reports, sessions, sealKeys })),
       ...open,
     ],
     interceptors: [

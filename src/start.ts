@@ -2,6 +2,7 @@ import { banner } from './banner.ts';
 import { type Config, readConfig } from './config.ts';
 import { watchedArchive } from './db/wal-archive.ts';
 import { endWhenAsked } from './first-process.ts';
+import { JOBS } from './jobs/jobs.ts';
 import { runJobs } from './jobs/run-jobs.ts';
 import { watchedFigures } from './jobs/watched-figures.ts';
 import { createLog, logWhatLibrariesPrint } from './log.ts';
@@ -9,6 +10,7 @@ import { instanceMetrics } from './metrics/instance-metrics.ts';
 import { openMetricsPort } from './metrics/port.ts';
 import { prepare } from './prepare.ts';
 import { startProcesses } from './processes.ts';
+import { sealing, watchedSeals } from './sealing.ts';
 import { serve } from './serve.ts';
 import { stopWhenAsked } from './stopping.ts';
 import { startTracing } from './tracing/start-tracing.ts';
@@ -24,11 +26,17 @@ async function main(config: Config): Promise<void> {
   const metricsPort = await openMetricsPort(config, log);
   const alone = config.processes === 1;
   const database = await prepare(alone ? config : { ...config, databasePool: SUPERVISOR_CONNECTIONS }, log);
+  const jobs = [...JOBS, ...(await sealing(config, log))];
   const endTracing = await startTracing(config, log);
   const { ports, metrics, drain } = alone
     ? await serve(config, { log, database })
     : await startProcesses({ ...config, databaseUrl: database.url }, log);
-  const instance = instanceMetrics({ jobs: watchedFigures(database.orm), archive: watchedArchive(database.orm) });
+  const { orm } = database;
+  const instance = instanceMetrics({
+    jobs: watchedFigures(orm, jobs),
+    archive: watchedArchive(orm),
+    seals: watchedSeals(orm),
+  });
   metricsPort.show(async () => [await instance.snapshot(), ...(await metrics())]);
   log.info(
     {
@@ -41,7 +49,7 @@ async function main(config: Config): Promise<void> {
     'serving',
   );
   if (database.embedded) process.stdout.write(banner(config, { ...ports, metricsPort: metricsPort.port }));
-  const stopJobs = runJobs({ ...database, instance: config.instance, log });
+  const stopJobs = runJobs({ ...database, instance: config.instance, log, jobs });
   stopWhenAsked(log, database, async () => {
     await Promise.all([drain(), stopJobs()]);
     metricsPort.close();

@@ -101,10 +101,11 @@ describe('the service', () => {
       ]),
     );
     const config = readConfig({ env });
-    const { databaseUrl, redisUrl, jwtKeysFile } = config;
+    const { databaseUrl, redisUrl, jwtKeysFile, auditKeysFile } = config;
     expect(databaseUrl).toBe(`postgres://amrutam:${await file('postgres/amrutam-password')}@postgres:5432/amrutam`);
     expect(redisUrl).toBe(`redis://:${await file('redis/password')}@redis:6379`);
     expect(jwtKeysFile).toBe(join(secrets, 'api/jwt-keys.json'));
+    expect(auditKeysFile).toBe(join(secrets, 'api/audit-keys.json'));
     const calls = composed.services.balancer?.networks as Record<string, { ipv4_address: string }>;
     expect(config.trustedProxies).toEqual([calls.calls?.ipv4_address]);
     expect({ ...config }).toMatchObject({ host: '0.0.0.0', grpcPort: 50051, httpPort: 8080 });
@@ -160,8 +161,13 @@ describe('the service', () => {
   });
 
   test('has no secret that git takes along where usage texts and docs put it', () => {
-    const told = ['secrets/api/jwt-keys.json', 'secrets/postgres/cipher.conf', 'deploy/secrets/api/redis-url'];
-    const files = [...told, 'keys.json', 'jwt-keys.json', 'production.keys.json', 'password.txt'];
+    const told = [
+      'secrets/api/jwt-keys.json',
+      'secrets/api/audit-keys.json',
+      'secrets/postgres/cipher.conf',
+      'deploy/secrets/api/redis-url',
+    ];
+    const files = [...told, 'keys.json', 'jwt-keys.json', 'audit-keys.json', 'production.keys.json', 'password.txt'];
     const { stdout } = spawnSync('git', ['check-ignore', '--no-index', ...files], { encoding: 'utf8' });
     expect(stdout.trim().split('\n')).toEqual(files);
   });

@@ -53,6 +53,11 @@ const PROMISED: Record<string, Record<string, readonly [request: string, respons
       'actor_id action entity_type entity_id patient_id from until page_size page_token',
       'events next_page_token',
     ],
+    VerifyAuditLog: [
+      'first_seal max_seals head_seal head_root',
+      'first_seal last_seal rows next_seal flaw head_seal head_root',
+    ],
+    ExportAuditEvents: ['purpose actor_id action entity_type entity_id patient_id from until', 'events'],
   },
 };
 

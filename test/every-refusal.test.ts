@@ -3,6 +3,7 @@ import { create, type DescMethodUnary, type Message, type MessageInitShape, toJs
 import { BytesValueSchema, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
+import { message } from '../faults/abuse/frames.ts';
 import { Role } from '../gen/amrutam/access/v1/access_pb.ts';
 import { AdminService } from '../gen/amrutam/admin/v1/admin_pb.ts';
 import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';
@@ -14,7 +15,7 @@ import type { Reason } from '../src/fault.ts';
 import { CODE } from '../src/rpc/errors.ts';
 import { openSlots, type Person, people, person } from './support/people.ts';
 import { startDatabaseProxy } from './support/process-proxy.ts';
-import { isSideEffectFree, type Protocol, protocolsOf } from './support/protocols.ts';
+import { isSideEffectFree, type Protocol, protocolsOf, streams } from './support/protocols.ts';
 import type { Answer } from './support/protocols-answer.ts';
 import { brokenRequests, CALLABLES, withLoneSurrogate, withValue } from './support/protocols-broken.ts';
 import { isText, placesIn, requestOf } from './support/protocols-fields.ts';
@@ -687,11 +688,33 @@ async function post(
   method: DescMethodUnary,
   { body, type, headers }: { body: string | Buffer; type: string; headers: Readonly<Record<string, string>> },
 ): Promise<unknown[]> {
-  const response = await fetch(urlOf(method), { method: 'POST', body, headers: { ...headers, 'content-type': type } });
-  const text = await response.text();
+  const framed = streams(method) && /^application\/(json|proto)$/.test(type);
+  const response = await fetch(urlOf(method), {
+    method: 'POST',
+    body: framed ? message(Buffer.from(body)) : body,
+    headers: { ...headers, 'content-type': framed ? type.replace('/', '/connect+') : type },
+  });
+  const text = framed ? lastFrame(Buffer.from(await response.arrayBuffer())) : await response.text();
   clean(text);
+  if (framed) {
+    // In a stream of Connect the refusal comes last, after status 200.
+    const { error } = JSON.parse(text) as { error: { code: string; details?: { debug?: { reason?: string } }[] } };
+    return [
+      response.status === 200 && error.code === 'invalid_argument' ? 400 : 0,
+      error.code,
+      error.details?.[0]?.debug?.reason,
+    ];
+  }
   const { code, details = [] } = JSON.parse(text) as { code: string; details?: { debug?: { reason?: string } }[] };
   return [response.status, code, details[0]?.debug?.reason];
+}
+
+/** What Connect says at the end of a stream. */
+function lastFrame(bytes: Buffer): string {
+  let text = '';
+  for (let at = 0; at < bytes.length; at += 5 + bytes.readUInt32BE(at + 1))
+    text = bytes.toString('utf8', at + 5, at + 5 + bytes.readUInt32BE(at + 1));
+  return text;
 }
 
 /** Half an hour, that many minutes from now. */

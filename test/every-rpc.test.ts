@@ -1,4 +1,7 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   create,
   createFileRegistry,
@@ -22,7 +25,12 @@ import { BookingService, BookingState } from '../gen/amrutam/booking/v1/booking_
 import { ServerReflection, ServerReflectionResponseSchema } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as V1Alpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '../gen/health/v1/health_pb.ts';
+import { sealFigures } from '../src/audit/seal-figures.ts';
+import { createSealKeyFile, readSealKeys } from '../src/audit/seal-keys.ts';
+import { sealRows } from '../src/audit/seal-rows.ts';
 import { sql } from '../src/db/sql.ts';
+import { forkFor } from '../src/db/statement.ts';
+import { inTransaction } from '../src/db/transaction.ts';
 import { SERVICES } from '../src/server.ts';
 import { openSlots, type Person, person } from './support/people.ts';
 import { isSideEffectFree, type Protocol, protocolsOf } from './support/protocols.ts';
@@ -51,6 +59,8 @@ interface Row {
 }
 
 let server: TestServer;
+let folder: string;
+let auditKeysFile: string;
 let protocols: Protocol[];
 let world: World;
 let admin: Person;
@@ -58,7 +68,10 @@ let admin: Person;
 let member: Person & { readonly hash: string };
 
 beforeAll(async () => {
-  server = await startServer();
+  folder = await mkdtemp(join(tmpdir(), 'amrutam-every-'));
+  auditKeysFile = join(folder, 'audit-keys.json');
+  await createSealKeyFile(auditKeysFile);
+  server = await startServer({ auditKeysFile });
   protocols = protocolsOf(server);
   world = { server, protocol: protocols[0] as Protocol };
   [admin, member] = await Promise.all([person(server, 'ADMINISTRATOR'), withPassword()]);
@@ -67,6 +80,7 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const protocol of protocols) protocol.close();
   await server.stop();
+  await rm(folder, { recursive: true });
 });
 
 const { method: auth } = AuthService;
@@ -77,6 +91,13 @@ const { method: administration } = AdminService;
 const USER = { displayName: 'A patient', role: 'ROLE_PATIENT', state: 'USER_STATE_ACTIVE', timeZone: 'UTC' };
 const DOCTOR = { displayName: 'A doctor', timeZone: 'UTC', state: 'DOCTOR_STATE_ACTIVE' };
 const BOOKING = { doctorDisplayName: 'A doctor', patientDisplayName: 'A patient', reasonForVisit: 'a rash' };
+
+const BOOKED = {
+  action: 'BookSlot',
+  outcome: 'AUDIT_OUTCOME_DONE',
+  actorRole: 'ROLE_PATIENT',
+  entityType: 'booking',
+};
 
 const TABLE: readonly Row[] = [
   row(
@@ -328,9 +349,26 @@ const TABLE: readonly Row[] = [
       () => admin,
       async () => ({ actorId: (await appointment(world)).patient.id }),
     ),
-    {
-      events: [{ action: 'BookSlot', outcome: 'AUDIT_OUTCOME_DONE', actorRole: 'ROLE_PATIENT', entityType: 'booking' }],
-    },
+    { events: [BOOKED] },
+  ),
+  row(
+    administration.verifyAuditLog,
+    by(
+      () => admin,
+      async () => {
+        await sealed();
+        return { firstSeal: 1, maxSeals: 1 };
+      },
+    ),
+    { firstSeal: 1, lastSeal: 1, nextSeal: 2 },
+  ),
+  row(
+    administration.exportAuditEvents as unknown as DescMethodUnary,
+    by(
+      () => admin,
+      async () => ({ actorId: (await appointment(world)).patient.id, purpose: 'yearly review' }),
+    ),
+    { events: [BOOKED] },
   ),
 ];
 
@@ -481,6 +519,14 @@ function by<T>(
     const caller = typeof who === 'string' ? await person(server, who) : await who();
     return [await ask(caller), caller];
   };
+}
+
+/** Everything on record is sealed, by the keys that the server knows. */
+async function sealed(): Promise<void> {
+  const keys = await readSealKeys(auditKeysFile);
+  const { signal } = new AbortController();
+  while ((await sealFigures(forkFor(server.orm))).unsealed > 0)
+    await inTransaction(server.orm, signal, (em) => sealRows(em, keys));
 }
 
 function newEmail(): string {

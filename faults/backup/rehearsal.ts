@@ -9,6 +9,7 @@ import type { Ran } from './archived.ts';
 import { type Damage, damages, flipped } from './damage.ts';
 import { makeBookings } from './many-bookings.ts';
 import type { Scene } from './scene.ts';
+import { mustBeAsSealed, sealLog } from './sealed-log.ts';
 import { sendWitness } from './witness.ts';
 
 /** What a restore is to keep to. */
@@ -25,7 +26,7 @@ interface Restored {
 
 /**
  * A backup under load, a moment, more load, and everything is gone: after the restore all that was acknowledged before the moment is
- * there and nothing that was begun after it. `bookings` are there beforehand, a tenth of them only in WAL. Then another backup.
+ * there and nothing that was begun after it, and the audit log is as it was sealed. `bookings` are there beforehand, a tenth of them only in WAL. Then another backup.
  */
 export async function restoreToMoment(
   scene: Scene,
@@ -40,6 +41,7 @@ export async function restoreToMoment(
   stage.say(`${crew.acknowledged.length} booked; backup made and verified in ${seconds(backup.ms)}`);
   await many?.more();
   await witness.before();
+  const head = await sealLog(clinic);
   const before = performance.now();
   const [now] = await archived.query('SELECT clock_timestamp()::text AS moment');
   const [moment, after] = [`${now?.moment}`, performance.now()];
@@ -59,6 +61,7 @@ export async function restoreToMoment(
   await health.readyAfter(performance.now(), READY_MS);
   await health.stop();
   await witness.look();
+  await mustBeAsSealed(clinic, archived.url(clinic.database), head);
   const counted = await mustShowTheMoment(scene, crew.acknowledged, { before, after });
   well(await archived.schedule('now'));
   well(await archived.schedule('status'));

@@ -28,8 +28,8 @@ export const rollingRestart: Drill = {
     },
     {
       file: 'src/serve.ts',
-      from: 'stopping ? STOPPING : answers()',
-      to: 'answers()',
+      from: 'stopping ? STOPPING : warned(await answers(), standing)',
+      to: 'warned(await answers(), standing)',
       means: '/readyz says yes until the end',
     },
   ],

@@ -70,7 +70,7 @@ async function makeSecrets(image: string, { services }: Composed, folder: string
   assert.match(await printed(image, command, given), /^Made in \/secrets: /);
   await printed(image, ['rotate-keys', '/secrets/api/jwt-keys.json'], given);
   assert.match(await printed(image, command, given), /^Nothing to make/);
-  for (const file of ['jwt-keys.json', 'database-url']) {
+  for (const file of ['jwt-keys.json', 'audit-keys.json', 'database-url']) {
     const { uid, mode } = await stat(join(folder, 'api', file));
     assert.deepEqual([file, uid, mode & 0o777], [file, USER, 0o400]);
   }

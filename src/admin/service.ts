@@ -4,8 +4,11 @@ import { RoleSchema } from '../../gen/amrutam/access/v1/access_pb.ts';
 import { type AdminService, BucketSchema, GetAnalyticsResponseSchema } from '../../gen/amrutam/admin/v1/admin_pb.ts';
 import { UserStateSchema } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import { DoctorStateSchema } from '../../gen/amrutam/availability/v1/availability_pb.ts';
-import { type AuditCursor, listAuditEvents } from '../audit/list-audit-events.ts';
-import { auditEventMessage } from '../audit/message.ts';
+import { type AuditCursor, exportAuditEvents, listAuditEvents } from '../audit/list-audit-events.ts';
+import { auditEventMessage, verificationMessage } from '../audit/message.ts';
+import type { SealKeys } from '../audit/seal-keys.ts';
+import { verifyAuditLog } from '../audit/verify-audit-log.ts';
+import type { LiveSessions } from '../auth/live-sessions.ts';
 import { checkTimeZone } from '../auth/time-zone.ts';
 import { getDoctor } from '../availability/get-doctor.ts';
 import { doctorMessage } from '../availability/message.ts';
@@ -27,14 +30,25 @@ import type { ReportCache } from './report-cache.ts';
 
 type DoctorChange = (work: Work, doctorId: string) => Promise<number>;
 
+/** What they are made of. */
+export interface AdminParts {
+  readonly units: UnitsOfWork;
+  readonly reports: ReportCache;
+  readonly sessions: Pick<LiveSessions, 'check'>;
+  /** The keys of seals as they stand now. */
+  readonly sealKeys: () => Promise<Pick<SealKeys, 'verifies'>>;
+}
+
+/** Records in each part of an export. */
+const EXPORTED = 250;
+/** Seals that VerifyAuditLog looks at, and the most that it does when asked. */
+const SEALS = { usual: 100, most: 1_000 };
+
+/** Milliseconds after which it answers what it has. */
+const VERIFYING_MS = 2_000;
+
 /** The handlers of amrutam.admin.v1.AdminService. */
-export function adminService({
-  units,
-  reports,
-}: {
-  units: UnitsOfWork;
-  reports: ReportCache;
-}): ServiceImpl<typeof AdminService> {
+export function adminService({ units, reports, sessions, sealKeys }: AdminParts): ServiceImpl<typeof AdminService> {
   const changeDoctor = async (change: DoctorChange, doctorId: string, ctx: HandlerContext) => {
     const caller = callerOf(ctx);
     const upcoming = await units.write(callOf(ctx), (work) => change(work, doctorId));
@@ -96,6 +110,36 @@ export function adminService({
         listAuditEvents(em, listing, { size: pageSize(size), after }),
       );
       return { events: rows.map(auditEventMessage), nextPageToken: next ? encodePage(listing, next) : '' };
+    },
+    async verifyAuditLog({ firstSeal, maxSeals, headSeal, headRoot }, ctx) {
+      if ((headSeal === 0) !== (headRoot === ''))
+        throw fieldInvalid(headRoot ? 'head_seal' : 'head_root', 'head_seal and head_root belong together', 'head');
+      const ask = {
+        from: firstSeal,
+        mostSeals: Math.min(maxSeals || SEALS.usual, SEALS.most),
+        enoughMs: Math.min(VERIFYING_MS, (ctx.timeoutMs() ?? VERIFYING_MS) / 2),
+        head: headRoot ? { number: headSeal, root: headRoot } : undefined,
+        keys: await sealKeys(),
+      };
+      return verificationMessage(await verifyAuditLog((work) => units.report(ctx.signal, work), ask));
+    },
+    async *exportAuditEvents({ purpose, actorId, action, entityType, entityId, patientId, ...range }, ctx) {
+      const { signal } = ctx;
+      const about = { entityType: 'audit_log', purpose, ...(patientId && { patientId }) } as const;
+      const begun = await units.write(callOf(ctx), async (work) => {
+        work.about(about);
+        return (await work.lock({})).now;
+      });
+      const until = new Date(Math.min(+begun, +(instant(range.until) ?? begun)));
+      const listing = { actorId, action, entityType, entityId, patientId, from: instant(range.from), until };
+      // Nothing is held while the client reads: each part is read for itself when it is asked for.
+      for (let after: AuditCursor | undefined, more = true; more; more = after !== undefined) {
+        await sessions.check(callerOf(ctx), signal);
+        const page = { size: EXPORTED, after };
+        const { rows, next } = await units.report(signal, (em) => exportAuditEvents(em, listing, page));
+        if (rows.length) yield { events: rows.map(auditEventMessage) };
+        after = next;
+      }
     },
   };
 }

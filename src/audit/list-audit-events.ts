@@ -18,26 +18,45 @@ export interface AuditListing {
 /** Place in the listing: time of the record to the microsecond, as text, and id. */
 export type AuditCursor = readonly [recordedAt: string, id: string];
 
+const NEWEST_FIRST = { beyond: sql`<`, order: sql`recorded_at DESC, id DESC` };
+const OLDEST_FIRST = { beyond: sql`>`, order: sql`recorded_at, id` };
+
 /** The audit trail, newest first. Partitions outside the asked time are not touched. */
-export async function listAuditEvents(
+export function listAuditEvents(em: EntityManager, listing: AuditListing, page: PageAsk<AuditCursor>) {
+  return pageOfEvents(em, listing, { ...page, ...NEWEST_FIRST });
+}
+
+/** The same, oldest first. */
+export function exportAuditEvents(em: EntityManager, listing: AuditListing, page: PageAsk<AuditCursor>) {
+  return pageOfEvents(em, listing, { ...page, ...OLDEST_FIRST });
+}
+
+async function pageOfEvents(
   em: EntityManager,
   listing: AuditListing,
-  page: PageAsk<AuditCursor>,
+  page: PageAsk<AuditCursor> & typeof NEWEST_FIRST,
 ): Promise<Page<AuditEvent, AuditCursor>> {
-  const { actorId, action, entityType, entityId, patientId, from, until } = listing;
   const found = await rows<AuditEvent & { readonly place: string }>(
     em,
     sql`SELECT *, to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS place FROM audit_event
         WHERE ${allOf([
-          actorId !== '' && sql`actor_id = ${actorId}`,
-          action !== '' && sql`action = ${action}`,
-          entityType !== '' && sql`entity_type = ${entityType}`,
-          entityId !== '' && sql`entity_id = ${entityId}`,
-          patientId !== '' && sql`patient_id = ${patientId}`,
-          from && sql`recorded_at >= ${from}`,
-          until && sql`recorded_at < ${until}`,
-          page.after && sql`(recorded_at, id) < (${sql.join(page.after)})`,
-        ])} ORDER BY recorded_at DESC, id DESC LIMIT ${page.size + 1}`,
+          ...conditionsOf(listing),
+          page.after && sql`(recorded_at, id) ${page.beyond} (${sql.join(page.after)})`,
+        ])} ORDER BY ${page.order} LIMIT ${page.size + 1}`,
   );
   return pageOf(found, page.size, ({ place, id }): AuditCursor => [place, id]);
+}
+
+/** What rows must fulfil to be in a listing. */
+function conditionsOf(listing: AuditListing) {
+  const { actorId, action, entityType, entityId, patientId, from, until } = listing;
+  return [
+    actorId !== '' && sql`actor_id = ${actorId}`,
+    action !== '' && sql`action = ${action}`,
+    entityType !== '' && sql`entity_type = ${entityType}`,
+    entityId !== '' && sql`entity_id = ${entityId}`,
+    patientId !== '' && sql`patient_id = ${patientId}`,
+    from && sql`recorded_at >= ${from}`,
+    until && sql`recorded_at < ${until}`,
+  ];
 }

@@ -1,6 +1,7 @@
-import { createPrivateKey, createPublicKey, type KeyObject, randomUUID, sign, verify } from 'node:crypto';
-import { link, open, rm, writeFile } from 'node:fs/promises';
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { open } from 'node:fs/promises';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose';
+import { makeWhole } from '../whole-file.ts';
 
 /** One P-256 key; `jwk` has its public members only. */
 export interface SigningKey {
@@ -23,15 +24,7 @@ export interface KeyFile {
  */
 export async function createKeyFile(path: string): Promise<void> {
   const set = { keys: [await newKey()] };
-  const draft = `${path}.${randomUUID()}`;
-  try {
-    await writeFile(draft, `${JSON.stringify(set, null, 2)}\n`, { mode: 0o600, flag: 'wx', flush: true });
-    await link(draft, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-    });
-  } finally {
-    await rm(draft, { force: true });
-  }
+  await makeWhole(path, `${JSON.stringify(set, null, 2)}\n`);
 }
 
 /** A new private key as the file has it, named by its thumbprint. */

@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto';
-import { chmod, chown, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { replaceWhole } from '../whole-file.ts';
 import { newKey, parseKeys, readKeyFile } from './key-file.ts';
 
 /** How long the new key must have been in the file before an old one may go: until every token signed by that has expired. Milliseconds. */
@@ -34,15 +33,6 @@ async function change(file: string, edit: (entries: readonly object[]) => Promis
   const set = JSON.parse(text) as { readonly keys: readonly object[] };
   const next = `${JSON.stringify({ ...set, keys: await edit(set.keys) }, null, 2)}\n`;
   const kids = parseKeys(next, file).map(({ kid }) => kid);
-  const { mode, uid, gid } = await stat(file);
-  const draft = `${file}.${randomUUID()}`;
-  try {
-    await writeFile(draft, next, { mode: 0o600, flag: 'wx', flush: true });
-    await chown(draft, uid, gid);
-    await chmod(draft, mode & 0o777);
-    await rename(draft, file);
-  } finally {
-    await rm(draft, { force: true });
-  }
+  await replaceWhole(file, next);
   return kids;
 }

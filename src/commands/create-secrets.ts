@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createSealKeyFile } from '../audit/seal-keys.ts';
 import { createKeyFile } from '../auth/signing-keys.ts';
 import { command } from './command.ts';
 
@@ -25,6 +26,7 @@ await command(async () => {
   const before = await filesIn(folder);
   await makeMissing((name, text) => keep(join(folder, name), text));
   await createKeyFile(join(folder, 'api', 'jwt-keys.json'));
+  await createSealKeyFile(join(folder, 'api', 'audit-keys.json'));
   for (const [reader, user] of Object.entries(READERS)) await handOver(join(folder, reader), user);
   const made = (await filesIn(folder)).filter((name) => !before.includes(name));
   return made.length

@@ -82,7 +82,11 @@ test('where nothing is to be archived there is nothing to tell', async () => {
 
 test('metrics have a value while there is one', async () => {
   let archive: WalArchive | undefined = { archivedAt: new Date(5_000), failedAt: undefined, waitingBytes: 7 };
-  const { snapshot } = instanceMetrics({ jobs: async () => [], archive: async () => archive });
+  const { snapshot } = instanceMetrics({
+    jobs: async () => [],
+    archive: async () => archive,
+    seals: async () => undefined,
+  });
   const values = async () =>
     Object.fromEntries(
       (await snapshot())

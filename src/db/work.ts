@@ -26,7 +26,7 @@ export interface Work {
 
 /** What a change is about. */
 export interface Subject {
-  readonly entityType?: 'user' | 'session' | 'doctor' | 'slot' | 'booking';
+  readonly entityType?: 'user' | 'session' | 'doctor' | 'slot' | 'booking' | 'audit_log';
   readonly entityId?: string;
   readonly patientId?: string;
   /** Patients whose data was read; each gets a line of its own. */

@@ -1,4 +1,5 @@
 import { Gauge, Registry } from 'prom-client';
+import type { SealFigures } from '../audit/seal-figures.ts';
 import type { WalArchive } from '../db/wal-archive.ts';
 import type { JobFigures } from '../jobs/job-figures.ts';
 import { version } from '../version.ts';
@@ -13,9 +14,10 @@ export interface InstanceMetrics {
 interface Asked {
   readonly jobs: () => Promise<readonly JobFigures[]>;
   readonly archive: () => Promise<WalArchive | undefined>;
+  readonly seals: () => Promise<SealFigures | undefined>;
 }
 
-export function instanceMetrics({ jobs, archive }: Asked): InstanceMetrics {
+export function instanceMetrics({ jobs, archive, seals }: Asked): InstanceMetrics {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -35,10 +37,12 @@ export function instanceMetrics({ jobs, archive }: Asked): InstanceMetrics {
   const failures = ofJob('job_failures', 'Runs of a background job that have failed since the last that succeeded.');
   const done = ofJob('job_succeeded_timestamp_seconds', 'When a background job was last done, in seconds since 1970.');
   const tellArchive = archiveGauges(registry);
+  const tellSeals = sealGauges(registry);
   return {
     async snapshot() {
-      const [found, archived] = await Promise.all([jobs(), archive()]);
+      const [found, archived, sealed] = await Promise.all([jobs(), archive(), seals()]);
       tellArchive(archived);
+      tellSeals(sealed);
       for (const gauge of [lag, failures, done]) gauge.reset();
       for (const { name, lagSeconds, failures: failed, succeededAt } of found) {
         lag.set({ name }, lagSeconds);
@@ -69,5 +73,20 @@ function archiveGauges(registry: Registry): (found: WalArchive | undefined) => v
     archived.set(seconds(found.archivedAt));
     failed.set(seconds(found.failedAt));
     if (found.waitingBytes !== undefined) waiting.set(found.waitingBytes);
+  };
+}
+
+function sealGauges(registry: Registry): (found: SealFigures | undefined) => void {
+  const registers = [registry];
+  const ofLog = (name: string, help: string) => new Gauge({ name, help, registers });
+  const number = ofLog('audit_seal_number', 'The number of the last seal of the audit log; 0 when there is none.');
+  const unsealed = ofLog(
+    'audit_unsealed_seconds',
+    'Age of the oldest row of the audit log that is not sealed; 0 when all are.',
+  );
+  return (found) => {
+    for (const gauge of [number, unsealed]) gauge.remove();
+    if (found) number.set(found.head?.number ?? 0);
+    if (found) unsealed.set(found.waiting?.seconds ?? 0);
   };
 }

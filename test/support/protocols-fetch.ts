@@ -1,7 +1,7 @@
 import { create, type DescMessage, fromJson, type JsonValue, type MessageShape, toJson } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import type { CallOptions, Protocol } from './protocols.ts';
-import { isSideEffectFree } from './protocols.ts';
+import { isSideEffectFree, streams } from './protocols.ts';
 import { type Answer, answered, refused } from './protocols-answer.ts';
 import { pathOf } from './protocols-grpc-js.ts';
 
@@ -10,7 +10,7 @@ export function plainJson(port: number, verb: 'POST' | 'GET'): Protocol {
   return {
     name: `JSON by fetch, ${verb}`,
     format: 'json',
-    carries: (method) => verb === 'POST' || isSideEffectFree(method),
+    carries: (method) => (verb === 'POST' ? !streams(method) : isSideEffectFree(method)),
     async call(method, message, { headers, timeoutMs, signal }: CallOptions = {}) {
       const json = JSON.stringify(toJson(method.input, create(method.input, message)));
       const url = `http://127.0.0.1:${port}${pathOf(method)}`;

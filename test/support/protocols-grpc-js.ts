@@ -1,7 +1,7 @@
 import { create, type DescMethod, type DescMethodUnary, fromBinary, toBinary } from '@bufbuild/protobuf';
 import * as grpc from '@grpc/grpc-js';
 import { StatusSchema } from '../../gen/google/rpc/status_pb.ts';
-import type { CallOptions, Protocol } from './protocols.ts';
+import { type CallOptions, merge, type Protocol, streams } from './protocols.ts';
 import { answered, refused } from './protocols-answer.ts';
 
 /** The generic client of @grpc/grpc-js, which has no generated code: paths and messages come from the descriptors. */
@@ -13,9 +13,10 @@ export function grpcJs(port: number): Protocol {
     carries: () => true,
     async call(method, message, options = {}) {
       const bytes = toBinary(method.input, create(method.input, message));
-      const { error, answer, header, trailer } = await unary(client, method, { bytes, ...options });
+      const send = streams(method) ? streamed : unary;
+      const { error, answer, header, trailer } = await send(client, method, { bytes, ...options });
       if (!error)
-        return answered<typeof method.output>(fromBinary<typeof method.output>(method.output, answer), {
+        return answered<typeof method.output>(merge(method, [answer]), {
           header,
           trailer,
         });
@@ -71,6 +72,33 @@ export function unary(
     );
     signal?.addEventListener('abort', () => call.cancel());
   });
+}
+
+/** The same of a method that streams its answer; the messages come one after the other. */
+async function streamed(
+  client: grpc.Client,
+  method: DescMethodUnary,
+  { bytes, headers = {}, timeoutMs, signal }: CallOptions & { readonly bytes: Uint8Array },
+): Promise<Ended> {
+  const metadata = new grpc.Metadata();
+  for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
+  if (timeoutMs !== undefined) metadata.set('grpc-timeout', `${timeoutMs}m`);
+  const call = client.makeServerStreamRequest(pathOf(method), asIs, asIs, Buffer.from(bytes), metadata);
+  signal?.addEventListener('abort', () => call.cancel());
+  const parts: Buffer[] = [];
+  let [error, header]: [grpc.ServiceError | null, Headers] = [null, new Headers()];
+  call.on('metadata', (received: grpc.Metadata) => {
+    header = headersOf(received);
+  });
+  call.on('data', (part: Buffer) => parts.push(part));
+  call.on('error', (thrown: grpc.ServiceError) => {
+    error = thrown;
+  });
+  return new Promise((resolve) =>
+    call.on('status', ({ metadata: received }: grpc.StatusObject) =>
+      setImmediate(() => resolve({ error, answer: Buffer.concat(parts), header, trailer: headersOf(received) })),
+    ),
+  );
 }
 
 function headersOf(metadata: grpc.Metadata): Headers {

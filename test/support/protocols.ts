@@ -1,9 +1,13 @@
 import {
   create,
   type DescMethod,
+  type DescMethodServerStreaming,
   type DescMethodUnary,
+  fromBinary,
+  type Message,
   type MessageInitShape,
   type MessageShape,
+  toBinary,
 } from '@bufbuild/protobuf';
 import { MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { ConnectError, type Transport } from '@connectrpc/connect';
@@ -31,6 +35,7 @@ export interface Protocol {
   readonly format: 'binary' | 'json';
   /** Whether the protocol can call the method at all. */
   carries(method: DescMethod): boolean;
+  /** Of a method that streams, the parts of its answer come as one message, merged. */
   call<M extends DescMethodUnary>(
     method: M,
     message: MessageInitShape<M['input']>,
@@ -62,6 +67,34 @@ export function isSideEffectFree({ idempotency }: DescMethod): boolean {
   return idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
 }
 
+/** Whether its answer is a stream, whatever the type says. */
+export function streams({ methodKind }: DescMethod): boolean {
+  return methodKind !== 'unary';
+}
+
+/** Parts of an answer as one message: what protobuf makes of them one after the other. */
+export function merge<M extends DescMethodUnary>(
+  { output }: M,
+  parts: readonly Uint8Array[],
+): MessageShape<M['output']> {
+  return fromBinary(output, Buffer.concat(parts)) as MessageShape<M['output']>;
+}
+
+async function merged(
+  transport: Transport,
+  method: DescMethodUnary,
+  { sent, headers, signal }: { sent: Message; headers: Record<string, string>; signal: AbortSignal | undefined },
+) {
+  const one = async function* () {
+    yield sent;
+  };
+  const streaming = method as unknown as DescMethodServerStreaming;
+  const { message, header, trailer } = await transport.stream(streaming, signal, undefined, headers, one());
+  const parts: Uint8Array[] = [];
+  for await (const part of message) parts.push(toBinary(method.output, part));
+  return { message: merge(method, parts), header, trailer };
+}
+
 function connected(
   name: string,
   transport: Transport,
@@ -73,11 +106,14 @@ function connected(
     close,
     carries: () => true,
     async call(method, message, { headers, timeoutMs, signal } = {}) {
-      const timeout =
+      const timeout: Record<string, string> =
         timeoutMs === undefined ? {} : { 'grpc-timeout': `${timeoutMs}m`, 'connect-timeout-ms': `${timeoutMs}` };
       try {
         const sent = create(method.input, message);
-        const response = await transport.unary(method, signal, undefined, { ...headers, ...timeout }, sent);
+        const asked: Record<string, string> = { ...headers, ...timeout };
+        const response = streams(method)
+          ? await merged(transport, method, { sent, headers: asked, signal })
+          : await transport.unary(method, signal, undefined, asked, sent);
         return answered<typeof method.output>(response.message as MessageShape<typeof method.output>, response);
       } catch (error) {
         if (!(error instanceof ConnectError)) throw error;

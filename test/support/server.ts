@@ -32,7 +32,7 @@ export interface TestServer {
 
 /** What may be different from the default: `databaseUrl` and `keysFile` share another test server's. */
 export type TestServerOptions = Partial<
-  Pick<ServerDeps, 'corsOrigins' | 'trustedProxies' | 'tls' | 'takeTurn' | 'shelf' | 'replica'>
+  Pick<ServerDeps, 'corsOrigins' | 'trustedProxies' | 'tls' | 'takeTurn' | 'shelf' | 'replica' | 'auditKeysFile'>
 > & {
   readonly databaseUrl?: string;
   readonly keysFile?: string;

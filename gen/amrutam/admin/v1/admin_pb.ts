@@ -23,7 +23,49 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file amrutam/admin/v1/admin.proto.
  */
 export const file_amrutam_admin_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChxhbXJ1dGFtL2FkbWluL3YxL2FkbWluLnByb3RvEhBhbXJ1dGFtLmFkbWluLnYxIokCCgRVc2VyEgoKAmlkGAEgASgJEg0KBWVtYWlsGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRIlCgRyb2xlGAQgASgOMhcuYW1ydXRhbS5hY2Nlc3MudjEuUm9sZRIpCgVzdGF0ZRgFIAEoDjIaLmFtcnV0YW0uYXV0aC52MS5Vc2VyU3RhdGUSOgoMZG9jdG9yX3N0YXRlGAYgASgOMiQuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuRG9jdG9yU3RhdGUSEQoJdGltZV96b25lGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCItCgxSZWZ1c2FsQ291bnQSDgoGcmVhc29uGAEgASgJEg0KBWNvdW50GAIgASgDIrYDCgdGaWd1cmVzEi4KCnN0YXJ0X3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1ib29raW5nc19tYWRlGAMgASgDEjAKCHJlZnVzYWxzGAQgAygLMh4uYW1ydXRhbS5hZG1pbi52MS5SZWZ1c2FsQ291bnQSIQoUYm9va2luZ19zdWNjZXNzX3JhdGUYBSABKAFIAIgBARIRCgljYW5jZWxsZWQYBiABKAMSEQoJY29tcGxldGVkGAcgASgDEhAKCG5vX3Nob3dzGAggASgDEjMKEG1lZGlhbl9sZWFkX3RpbWUYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGQoRcHVibGlzaGVkX21pbnV0ZXMYCiABKAMSFgoOYm9va2VkX21pbnV0ZXMYCyABKAMSGAoLdXRpbGlzYXRpb24YDCABKAFIAYgBAUIXChVfYm9va2luZ19zdWNjZXNzX3JhdGVCDgoMX3V0aWxpc2F0aW9uIl8KCkJ1c3lEb2N0b3ISEQoJZG9jdG9yX2lkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIQCghib29raW5ncxgDIAEoAxIWCg5ib29rZWRfbWludXRlcxgEIAEoAyKRAwoKQXVkaXRFdmVudBIKCgJpZBgBIAEoCRIvCgtyZWNvcmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYWN0b3JfaWQYAyABKAkSKwoKYWN0b3Jfcm9sZRgEIAEoDjIXLmFtcnV0YW0uYWNjZXNzLnYxLlJvbGUSEgoKc2Vzc2lvbl9pZBgFIAEoCRIOCgZhY3Rpb24YBiABKAkSLwoHb3V0Y29tZRgHIAEoDjIeLmFtcnV0YW0uYWRtaW4udjEuQXVkaXRPdXRjb21lEg4KBnJlYXNvbhgIIAEoCRITCgtlbnRpdHlfdHlwZRgJIAEoCRIRCgllbnRpdHlfaWQYCiABKAkSEgoKcGF0aWVudF9pZBgLIAEoCRISCgpyZXF1ZXN0X2lkGAwgASgJEhAKCHRyYWNlX2lkGA0gASgJEhYKDmNsaWVudF9hZGRyZXNzGA4gASgJEhAKCGluc3RhbmNlGA8gASgJEhYKDmNoYW5nZWRfZmllbGRzGBAgAygJIpgCChNHZXRBbmFseXRpY3NSZXF1ZXN0Ej0KBGZyb20YASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhO6SBDIAQGyAQoaBgiAsviEGzIAEj4KBXVudGlsGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEITukgQyAEBsgEKGgYIgLL4hBsyABIyCgZidWNrZXQYAyABKA4yGC5hbXJ1dGFtLmFkbWluLnYxLkJ1Y2tldEIIukgFggECEAESLgoJdGltZV96b25lGAQgASgJQhu6SBhyFhhAMhJeW0EtWmEtejAtOV8rLy1dKiQSHgoJZG9jdG9yX2lkGAUgASgJQgu6SAjYAQFyA7ABASKkAQoUR2V0QW5hbHl0aWNzUmVzcG9uc2USKgoHYnVja2V0cxgBIAMoCzIZLmFtcnV0YW0uYWRtaW4udjEuRmlndXJlcxIpCgZ0b3RhbHMYAiABKAsyGS5hbXJ1dGFtLmFkbWluLnYxLkZpZ3VyZXMSNQoPYnVzaWVzdF9kb2N0b3JzGAMgAygLMhwuYW1ydXRhbS5hZG1pbi52MS5CdXN5RG9jdG9yIrcCChBMaXN0VXNlcnNSZXF1ZXN0Ei8KBHJvbGUYASABKA4yFy5hbXJ1dGFtLmFjY2Vzcy52MS5Sb2xlQgi6SAWCAQIQARIzCgVzdGF0ZRgCIAEoDjIaLmFtcnV0YW0uYXV0aC52MS5Vc2VyU3RhdGVCCLpIBYIBAhABEkQKDGRvY3Rvcl9zdGF0ZRgDIAEoDjIkLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkRvY3RvclN0YXRlQgi6SAWCAQIQARIrCgVxdWVyeRgEIAEoCUIcukgZchcYZDITXlteXHgwMC1ceDFGXHg3Rl0qJBIaCglwYWdlX3NpemUYBSABKAVCB7pIBBoCKAASLgoKcGFnZV90b2tlbhgGIAEoCUIaukgXchUY6AcyEF5bQS1aYS16MC05Xy1dKiQiUwoRTGlzdFVzZXJzUmVzcG9uc2USJQoFdXNlcnMYASADKAsyFi5hbXJ1dGFtLmFkbWluLnYxLlVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi8KElN1c3BlbmRVc2VyUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABASJWChNTdXNwZW5kVXNlclJlc3BvbnNlEiQKBHVzZXIYASABKAsyFi5hbXJ1dGFtLmFkbWluLnYxLlVzZXISGQoRdXBjb21pbmdfYm9va2luZ3MYAiABKAMiMQoUUmVpbnN0YXRlVXNlclJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiPQoVUmVpbnN0YXRlVXNlclJlc3BvbnNlEiQKBHVzZXIYASABKAsyFi5hbXJ1dGFtLmFkbWluLnYxLlVzZXIiMwoUQXBwcm92ZURvY3RvclJlcXVlc3QSGwoJZG9jdG9yX2lkGAEgASgJQgi6SAVyA7ABASJjChVBcHByb3ZlRG9jdG9yUmVzcG9uc2USLwoGZG9jdG9yGAEgASgLMh8uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuRG9jdG9yEhkKEXVwY29taW5nX2Jvb2tpbmdzGAIgASgDIjMKFFN1c3BlbmREb2N0b3JSZXF1ZXN0EhsKCWRvY3Rvcl9pZBgBIAEoCUIIukgFcgOwAQEiYwoVU3VzcGVuZERvY3RvclJlc3BvbnNlEi8KBmRvY3RvchgBIAEoCzIfLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkRvY3RvchIZChF1cGNvbWluZ19ib29raW5ncxgCIAEoAyKMAwoWTGlzdEF1ZGl0RXZlbnRzUmVxdWVzdBIdCghhY3Rvcl9pZBgBIAEoCUILukgI2AEBcgOwAQESJAoGYWN0aW9uGAIgASgJQhS6SBFyDxhAMgteW0EtWmEtel0qJBInCgtlbnRpdHlfdHlwZRgDIAEoCUISukgPcg0YQDIJXlthLXpfXSokEh4KCWVudGl0eV9pZBgEIAEoCUILukgI2AEBcgOwAQESHwoKcGF0aWVudF9pZBgFIAEoCUILukgI2AEBcgOwAQESOgoEZnJvbRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBChoGCICy+IQbMgASOwoFdW50aWwYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEhoKCXBhZ2Vfc2l6ZRgIIAEoBUIHukgEGgIoABIuCgpwYWdlX3Rva2VuGAkgASgJQhq6SBdyFRjoBzIQXltBLVphLXowLTlfLV0qJCJgChdMaXN0QXVkaXRFdmVudHNSZXNwb25zZRIsCgZldmVudHMYASADKAsyHC5hbXJ1dGFtLmFkbWluLnYxLkF1ZGl0RXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKmQKBkJ1Y2tldBIWChJCVUNLRVRfVU5TUEVDSUZJRUQQABIPCgtCVUNLRVRfSE9VUhABEg4KCkJVQ0tFVF9EQVkQAhIPCgtCVUNLRVRfV0VFSxADEhAKDEJVQ0tFVF9NT05USBAEKmAKDEF1ZGl0T3V0Y29tZRIdChlBVURJVF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASFgoSQVVESVRfT1VUQ09NRV9ET05FEAESGQoVQVVESVRfT1VUQ09NRV9SRUZVU0VEEAIy7AUKDEFkbWluU2VydmljZRJmCgxHZXRBbmFseXRpY3MSJS5hbXJ1dGFtLmFkbWluLnYxLkdldEFuYWx5dGljc1JlcXVlc3QaJi5hbXJ1dGFtLmFkbWluLnYxLkdldEFuYWx5dGljc1Jlc3BvbnNlIgequxgDGgEDEl0KCUxpc3RVc2VycxIiLmFtcnV0YW0uYWRtaW4udjEuTGlzdFVzZXJzUmVxdWVzdBojLmFtcnV0YW0uYWRtaW4udjEuTGlzdFVzZXJzUmVzcG9uc2UiB6q7GAMaAQMSYwoLU3VzcGVuZFVzZXISJC5hbXJ1dGFtLmFkbWluLnYxLlN1c3BlbmRVc2VyUmVxdWVzdBolLmFtcnV0YW0uYWRtaW4udjEuU3VzcGVuZFVzZXJSZXNwb25zZSIHqrsYAxoBAxJpCg1SZWluc3RhdGVVc2VyEiYuYW1ydXRhbS5hZG1pbi52MS5SZWluc3RhdGVVc2VyUmVxdWVzdBonLmFtcnV0YW0uYWRtaW4udjEuUmVpbnN0YXRlVXNlclJlc3BvbnNlIgequxgDGgEDEmkKDUFwcHJvdmVEb2N0b3ISJi5hbXJ1dGFtLmFkbWluLnYxLkFwcHJvdmVEb2N0b3JSZXF1ZXN0GicuYW1ydXRhbS5hZG1pbi52MS5BcHByb3ZlRG9jdG9yUmVzcG9uc2UiB6q7GAMaAQMSaQoNU3VzcGVuZERvY3RvchImLmFtcnV0YW0uYWRtaW4udjEuU3VzcGVuZERvY3RvclJlcXVlc3QaJy5hbXJ1dGFtLmFkbWluLnYxLlN1c3BlbmREb2N0b3JSZXNwb25zZSIHqrsYAxoBAxJvCg9MaXN0QXVkaXRFdmVudHMSKC5hbXJ1dGFtLmFkbWluLnYxLkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QaKS5hbXJ1dGFtLmFkbWluLnYxLkxpc3RBdWRpdEV2ZW50c1Jlc3BvbnNlIgequxgDGgEDYgZwcm90bzM", [file_amrutam_access_v1_access, file_amrutam_auth_v1_auth, file_amrutam_availability_v1_availability, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChxhbXJ1dGFtL2FkbWluL3YxL2FkbWluLnByb3RvEhBhbXJ1dGFtLmFkbWluLnYxInAKCUF1ZGl0RmxhdxItCgRraW5kGAEgASgOMh8uYW1ydXRhbS5hZG1pbi52MS5BdWRpdEZsYXdLaW5kEgwKBHNlYWwYAiABKAUSEwoLZGVzY3JpcHRpb24YAyABKAkSEQoJZXZlbnRfaWRzGAQgAygJIokCCgRVc2VyEgoKAmlkGAEgASgJEg0KBWVtYWlsGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRIlCgRyb2xlGAQgASgOMhcuYW1ydXRhbS5hY2Nlc3MudjEuUm9sZRIpCgVzdGF0ZRgFIAEoDjIaLmFtcnV0YW0uYXV0aC52MS5Vc2VyU3RhdGUSOgoMZG9jdG9yX3N0YXRlGAYgASgOMiQuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuRG9jdG9yU3RhdGUSEQoJdGltZV96b25lGAcgASgJEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCItCgxSZWZ1c2FsQ291bnQSDgoGcmVhc29uGAEgASgJEg0KBWNvdW50GAIgASgDIrYDCgdGaWd1cmVzEi4KCnN0YXJ0X3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1ib29raW5nc19tYWRlGAMgASgDEjAKCHJlZnVzYWxzGAQgAygLMh4uYW1ydXRhbS5hZG1pbi52MS5SZWZ1c2FsQ291bnQSIQoUYm9va2luZ19zdWNjZXNzX3JhdGUYBSABKAFIAIgBARIRCgljYW5jZWxsZWQYBiABKAMSEQoJY29tcGxldGVkGAcgASgDEhAKCG5vX3Nob3dzGAggASgDEjMKEG1lZGlhbl9sZWFkX3RpbWUYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGQoRcHVibGlzaGVkX21pbnV0ZXMYCiABKAMSFgoOYm9va2VkX21pbnV0ZXMYCyABKAMSGAoLdXRpbGlzYXRpb24YDCABKAFIAYgBAUIXChVfYm9va2luZ19zdWNjZXNzX3JhdGVCDgoMX3V0aWxpc2F0aW9uIl8KCkJ1c3lEb2N0b3ISEQoJZG9jdG9yX2lkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIQCghib29raW5ncxgDIAEoAxIWCg5ib29rZWRfbWludXRlcxgEIAEoAyKRAwoKQXVkaXRFdmVudBIKCgJpZBgBIAEoCRIvCgtyZWNvcmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYWN0b3JfaWQYAyABKAkSKwoKYWN0b3Jfcm9sZRgEIAEoDjIXLmFtcnV0YW0uYWNjZXNzLnYxLlJvbGUSEgoKc2Vzc2lvbl9pZBgFIAEoCRIOCgZhY3Rpb24YBiABKAkSLwoHb3V0Y29tZRgHIAEoDjIeLmFtcnV0YW0uYWRtaW4udjEuQXVkaXRPdXRjb21lEg4KBnJlYXNvbhgIIAEoCRITCgtlbnRpdHlfdHlwZRgJIAEoCRIRCgllbnRpdHlfaWQYCiABKAkSEgoKcGF0aWVudF9pZBgLIAEoCRISCgpyZXF1ZXN0X2lkGAwgASgJEhAKCHRyYWNlX2lkGA0gASgJEhYKDmNsaWVudF9hZGRyZXNzGA4gASgJEhAKCGluc3RhbmNlGA8gASgJEhYKDmNoYW5nZWRfZmllbGRzGBAgAygJIpgCChNHZXRBbmFseXRpY3NSZXF1ZXN0Ej0KBGZyb20YASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhO6SBDIAQGyAQoaBgiAsviEGzIAEj4KBXVudGlsGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEITukgQyAEBsgEKGgYIgLL4hBsyABIyCgZidWNrZXQYAyABKA4yGC5hbXJ1dGFtLmFkbWluLnYxLkJ1Y2tldEIIukgFggECEAESLgoJdGltZV96b25lGAQgASgJQhu6SBhyFhhAMhJeW0EtWmEtejAtOV8rLy1dKiQSHgoJZG9jdG9yX2lkGAUgASgJQgu6SAjYAQFyA7ABASKkAQoUR2V0QW5hbHl0aWNzUmVzcG9uc2USKgoHYnVja2V0cxgBIAMoCzIZLmFtcnV0YW0uYWRtaW4udjEuRmlndXJlcxIpCgZ0b3RhbHMYAiABKAsyGS5hbXJ1dGFtLmFkbWluLnYxLkZpZ3VyZXMSNQoPYnVzaWVzdF9kb2N0b3JzGAMgAygLMhwuYW1ydXRhbS5hZG1pbi52MS5CdXN5RG9jdG9yIrcCChBMaXN0VXNlcnNSZXF1ZXN0Ei8KBHJvbGUYASABKA4yFy5hbXJ1dGFtLmFjY2Vzcy52MS5Sb2xlQgi6SAWCAQIQARIzCgVzdGF0ZRgCIAEoDjIaLmFtcnV0YW0uYXV0aC52MS5Vc2VyU3RhdGVCCLpIBYIBAhABEkQKDGRvY3Rvcl9zdGF0ZRgDIAEoDjIkLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkRvY3RvclN0YXRlQgi6SAWCAQIQARIrCgVxdWVyeRgEIAEoCUIcukgZchcYZDITXlteXHgwMC1ceDFGXHg3Rl0qJBIaCglwYWdlX3NpemUYBSABKAVCB7pIBBoCKAASLgoKcGFnZV90b2tlbhgGIAEoCUIaukgXchUY6AcyEF5bQS1aYS16MC05Xy1dKiQiUwoRTGlzdFVzZXJzUmVzcG9uc2USJQoFdXNlcnMYASADKAsyFi5hbXJ1dGFtLmFkbWluLnYxLlVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi8KElN1c3BlbmRVc2VyUmVxdWVzdBIZCgd1c2VyX2lkGAEgASgJQgi6SAVyA7ABASJWChNTdXNwZW5kVXNlclJlc3BvbnNlEiQKBHVzZXIYASABKAsyFi5hbXJ1dGFtLmFkbWluLnYxLlVzZXISGQoRdXBjb21pbmdfYm9va2luZ3MYAiABKAMiMQoUUmVpbnN0YXRlVXNlclJlcXVlc3QSGQoHdXNlcl9pZBgBIAEoCUIIukgFcgOwAQEiPQoVUmVpbnN0YXRlVXNlclJlc3BvbnNlEiQKBHVzZXIYASABKAsyFi5hbXJ1dGFtLmFkbWluLnYxLlVzZXIiMwoUQXBwcm92ZURvY3RvclJlcXVlc3QSGwoJZG9jdG9yX2lkGAEgASgJQgi6SAVyA7ABASJjChVBcHByb3ZlRG9jdG9yUmVzcG9uc2USLwoGZG9jdG9yGAEgASgLMh8uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuRG9jdG9yEhkKEXVwY29taW5nX2Jvb2tpbmdzGAIgASgDIjMKFFN1c3BlbmREb2N0b3JSZXF1ZXN0EhsKCWRvY3Rvcl9pZBgBIAEoCUIIukgFcgOwAQEiYwoVU3VzcGVuZERvY3RvclJlc3BvbnNlEi8KBmRvY3RvchgBIAEoCzIfLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkRvY3RvchIZChF1cGNvbWluZ19ib29raW5ncxgCIAEoAyKMAwoWTGlzdEF1ZGl0RXZlbnRzUmVxdWVzdBIdCghhY3Rvcl9pZBgBIAEoCUILukgI2AEBcgOwAQESJAoGYWN0aW9uGAIgASgJQhS6SBFyDxhAMgteW0EtWmEtel0qJBInCgtlbnRpdHlfdHlwZRgDIAEoCUISukgPcg0YQDIJXlthLXpfXSokEh4KCWVudGl0eV9pZBgEIAEoCUILukgI2AEBcgOwAQESHwoKcGF0aWVudF9pZBgFIAEoCUILukgI2AEBcgOwAQESOgoEZnJvbRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBChoGCICy+IQbMgASOwoFdW50aWwYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEhoKCXBhZ2Vfc2l6ZRgIIAEoBUIHukgEGgIoABIuCgpwYWdlX3Rva2VuGAkgASgJQhq6SBdyFRjoBzIQXltBLVphLXowLTlfLV0qJCJgChdMaXN0QXVkaXRFdmVudHNSZXNwb25zZRIsCgZldmVudHMYASADKAsyHC5hbXJ1dGFtLmFkbWluLnYxLkF1ZGl0RXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIp4BChVWZXJpZnlBdWRpdExvZ1JlcXVlc3QSGwoKZmlyc3Rfc2VhbBgBIAEoBUIHukgEGgIoABIaCgltYXhfc2VhbHMYAiABKAVCB7pIBBoCKAASGgoJaGVhZF9zZWFsGAMgASgFQge6SAQaAigAEjAKCWhlYWRfcm9vdBgEIAEoCUIdukgachgYQDIUXihbMC05QS1GYS1mXXs2NH0pPyQiswIKFlZlcmlmeUF1ZGl0TG9nUmVzcG9uc2USEgoKZmlyc3Rfc2VhbBgBIAEoBRIRCglsYXN0X3NlYWwYAiABKAUSDAoEcm93cxgDIAEoAxIRCgluZXh0X3NlYWwYBCABKAUSKQoEZmxhdxgFIAEoCzIbLmFtcnV0YW0uYWRtaW4udjEuQXVkaXRGbGF3EhEKCWhlYWRfc2VhbBgGIAEoBRIRCgloZWFkX3Jvb3QYByABKAkSLwoLc2VhbGVkX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDXVuc2VhbGVkX3Jvd3MYCSABKAMSOAoUb2xkZXN0X3Vuc2VhbGVkX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpUDChhFeHBvcnRBdWRpdEV2ZW50c1JlcXVlc3QSUQoHcHVycG9zZRgBIAEoCUJAukg9cjsQARjIATI0XlteXHgwMC1ceDFGXHg3Rl0qW15ceDAwLVx4MjBceDdGXVteXHgwMC1ceDFGXHg3Rl0qJBIdCghhY3Rvcl9pZBgCIAEoCUILukgI2AEBcgOwAQESJAoGYWN0aW9uGAMgASgJQhS6SBFyDxhAMgteW0EtWmEtel0qJBInCgtlbnRpdHlfdHlwZRgEIAEoCUISukgPcg0YQDIJXlthLXpfXSokEh4KCWVudGl0eV9pZBgFIAEoCUILukgI2AEBcgOwAQESHwoKcGF0aWVudF9pZBgGIAEoCUILukgI2AEBcgOwAQESOgoEZnJvbRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBChoGCICy+IQbMgASOwoFdW50aWwYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAIkkKGUV4cG9ydEF1ZGl0RXZlbnRzUmVzcG9uc2USLAoGZXZlbnRzGAEgAygLMhwuYW1ydXRhbS5hZG1pbi52MS5BdWRpdEV2ZW50KmQKBkJ1Y2tldBIWChJCVUNLRVRfVU5TUEVDSUZJRUQQABIPCgtCVUNLRVRfSE9VUhABEg4KCkJVQ0tFVF9EQVkQAhIPCgtCVUNLRVRfV0VFSxADEhAKDEJVQ0tFVF9NT05USBAEKmAKDEF1ZGl0T3V0Y29tZRIdChlBVURJVF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASFgoSQVVESVRfT1VUQ09NRV9ET05FEAESGQoVQVVESVRfT1VUQ09NRV9SRUZVU0VEEAIq3AIKDUF1ZGl0Rmxhd0tpbmQSHwobQVVESVRfRkxBV19LSU5EX1VOU1BFQ0lGSUVEEAASHwobQVVESVRfRkxBV19LSU5EX01JU1NJTkdfUk9XEAESHwobQVVESVRfRkxBV19LSU5EX0NIQU5HRURfUk9XEAISHQoZQVVESVRfRkxBV19LSU5EX0VYVFJBX1JPVxADEiIKHkFVRElUX0ZMQVdfS0lORF9CQUNLX0RBVEVEX1JPVxAEEiAKHEFVRElUX0ZMQVdfS0lORF9NSVNTSU5HX1NFQUwQBRIgChxBVURJVF9GTEFXX0tJTkRfQlJPS0VOX0NIQUlOEAYSHwobQVVESVRfRkxBV19LSU5EX1VOS05PV05fS0VZEAcSIQodQVVESVRfRkxBV19LSU5EX0JBRF9TSUdOQVRVUkUQCBIdChlBVURJVF9GTEFXX0tJTkRfSEVBRF9HT05FEAky0wcKDEFkbWluU2VydmljZRJmCgxHZXRBbmFseXRpY3MSJS5hbXJ1dGFtLmFkbWluLnYxLkdldEFuYWx5dGljc1JlcXVlc3QaJi5hbXJ1dGFtLmFkbWluLnYxLkdldEFuYWx5dGljc1Jlc3BvbnNlIgequxgDGgEDEl0KCUxpc3RVc2VycxIiLmFtcnV0YW0uYWRtaW4udjEuTGlzdFVzZXJzUmVxdWVzdBojLmFtcnV0YW0uYWRtaW4udjEuTGlzdFVzZXJzUmVzcG9uc2UiB6q7GAMaAQMSYwoLU3VzcGVuZFVzZXISJC5hbXJ1dGFtLmFkbWluLnYxLlN1c3BlbmRVc2VyUmVxdWVzdBolLmFtcnV0YW0uYWRtaW4udjEuU3VzcGVuZFVzZXJSZXNwb25zZSIHqrsYAxoBAxJpCg1SZWluc3RhdGVVc2VyEiYuYW1ydXRhbS5hZG1pbi52MS5SZWluc3RhdGVVc2VyUmVxdWVzdBonLmFtcnV0YW0uYWRtaW4udjEuUmVpbnN0YXRlVXNlclJlc3BvbnNlIgequxgDGgEDEmkKDUFwcHJvdmVEb2N0b3ISJi5hbXJ1dGFtLmFkbWluLnYxLkFwcHJvdmVEb2N0b3JSZXF1ZXN0GicuYW1ydXRhbS5hZG1pbi52MS5BcHByb3ZlRG9jdG9yUmVzcG9uc2UiB6q7GAMaAQMSaQoNU3VzcGVuZERvY3RvchImLmFtcnV0YW0uYWRtaW4udjEuU3VzcGVuZERvY3RvclJlcXVlc3QaJy5hbXJ1dGFtLmFkbWluLnYxLlN1c3BlbmREb2N0b3JSZXNwb25zZSIHqrsYAxoBAxJvCg9MaXN0QXVkaXRFdmVudHMSKC5hbXJ1dGFtLmFkbWluLnYxLkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QaKS5hbXJ1dGFtLmFkbWluLnYxLkxpc3RBdWRpdEV2ZW50c1Jlc3BvbnNlIgequxgDGgEDEmwKDlZlcmlmeUF1ZGl0TG9nEicuYW1ydXRhbS5hZG1pbi52MS5WZXJpZnlBdWRpdExvZ1JlcXVlc3QaKC5hbXJ1dGFtLmFkbWluLnYxLlZlcmlmeUF1ZGl0TG9nUmVzcG9uc2UiB6q7GAMaAQMSdwoRRXhwb3J0QXVkaXRFdmVudHMSKi5hbXJ1dGFtLmFkbWluLnYxLkV4cG9ydEF1ZGl0RXZlbnRzUmVxdWVzdBorLmFtcnV0YW0uYWRtaW4udjEuRXhwb3J0QXVkaXRFdmVudHNSZXNwb25zZSIHqrsYAxoBAzABYgZwcm90bzM", [file_amrutam_access_v1_access, file_amrutam_auth_v1_auth, file_amrutam_availability_v1_availability, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+
+/**
+ * The first thing that is wrong.
+ *
+ * @generated from message amrutam.admin.v1.AuditFlaw
+ */
+export type AuditFlaw = Message<"amrutam.admin.v1.AuditFlaw"> & {
+  /**
+   * What it is.
+   *
+   * @generated from field: amrutam.admin.v1.AuditFlawKind kind = 1;
+   */
+  kind: AuditFlawKind;
+
+  /**
+   * The number of the seal; of records that belong to none, of the one before them.
+   *
+   * @generated from field: int32 seal = 2;
+   */
+  seal: number;
+
+  /**
+   * In words. Holds no value of any record.
+   *
+   * @generated from field: string description = 3;
+   */
+  description: string;
+
+  /**
+   * Ids of records that are not as they were sealed, as far as they are there; ten at most.
+   *
+   * @generated from field: repeated string event_ids = 4;
+   */
+  eventIds: string[];
+};
+
+/**
+ * Describes the message amrutam.admin.v1.AuditFlaw.
+ * Use `create(AuditFlawSchema)` to create a new message.
+ */
+export const AuditFlawSchema: GenMessage<AuditFlaw> = /*@__PURE__*/
+  messageDesc(file_amrutam_admin_v1_admin, 0);
 
 /**
  * An account as an administrator sees it.
@@ -93,7 +135,7 @@ export type User = Message<"amrutam.admin.v1.User"> & {
  * Use `create(UserSchema)` to create a new message.
  */
 export const UserSchema: GenMessage<User> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 0);
+  messageDesc(file_amrutam_admin_v1_admin, 1);
 
 /**
  * How often one reason was given.
@@ -121,7 +163,7 @@ export type RefusalCount = Message<"amrutam.admin.v1.RefusalCount"> & {
  * Use `create(RefusalCountSchema)` to create a new message.
  */
 export const RefusalCountSchema: GenMessage<RefusalCount> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 1);
+  messageDesc(file_amrutam_admin_v1_admin, 2);
 
 /**
  * Figures of a stretch of time.
@@ -219,7 +261,7 @@ export type Figures = Message<"amrutam.admin.v1.Figures"> & {
  * Use `create(FiguresSchema)` to create a new message.
  */
 export const FiguresSchema: GenMessage<Figures> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 2);
+  messageDesc(file_amrutam_admin_v1_admin, 3);
 
 /**
  * A doctor among the busiest.
@@ -261,7 +303,7 @@ export type BusyDoctor = Message<"amrutam.admin.v1.BusyDoctor"> & {
  * Use `create(BusyDoctorSchema)` to create a new message.
  */
 export const BusyDoctorSchema: GenMessage<BusyDoctor> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 3);
+  messageDesc(file_amrutam_admin_v1_admin, 4);
 
 /**
  * One record of the audit trail.
@@ -327,7 +369,7 @@ export type AuditEvent = Message<"amrutam.admin.v1.AuditEvent"> & {
   reason: string;
 
   /**
-   * What it was about: "user", "session", "doctor", "slot" or "booking".
+   * What it was about: "user", "session", "doctor", "slot", "booking" or "audit_log".
    *
    * @generated from field: string entity_type = 9;
    */
@@ -388,7 +430,7 @@ export type AuditEvent = Message<"amrutam.admin.v1.AuditEvent"> & {
  * Use `create(AuditEventSchema)` to create a new message.
  */
 export const AuditEventSchema: GenMessage<AuditEvent> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 4);
+  messageDesc(file_amrutam_admin_v1_admin, 5);
 
 /**
  * Request of GetAnalytics.
@@ -437,7 +479,7 @@ export type GetAnalyticsRequest = Message<"amrutam.admin.v1.GetAnalyticsRequest"
  * Use `create(GetAnalyticsRequestSchema)` to create a new message.
  */
 export const GetAnalyticsRequestSchema: GenMessage<GetAnalyticsRequest> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 5);
+  messageDesc(file_amrutam_admin_v1_admin, 6);
 
 /**
  * Response of GetAnalytics.
@@ -472,7 +514,7 @@ export type GetAnalyticsResponse = Message<"amrutam.admin.v1.GetAnalyticsRespons
  * Use `create(GetAnalyticsResponseSchema)` to create a new message.
  */
 export const GetAnalyticsResponseSchema: GenMessage<GetAnalyticsResponse> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 6);
+  messageDesc(file_amrutam_admin_v1_admin, 7);
 
 /**
  * Request of ListUsers. Conditions that are absent don't count.
@@ -528,7 +570,7 @@ export type ListUsersRequest = Message<"amrutam.admin.v1.ListUsersRequest"> & {
  * Use `create(ListUsersRequestSchema)` to create a new message.
  */
 export const ListUsersRequestSchema: GenMessage<ListUsersRequest> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 7);
+  messageDesc(file_amrutam_admin_v1_admin, 8);
 
 /**
  * Response of ListUsers.
@@ -556,7 +598,7 @@ export type ListUsersResponse = Message<"amrutam.admin.v1.ListUsersResponse"> & 
  * Use `create(ListUsersResponseSchema)` to create a new message.
  */
 export const ListUsersResponseSchema: GenMessage<ListUsersResponse> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 8);
+  messageDesc(file_amrutam_admin_v1_admin, 9);
 
 /**
  * Request of SuspendUser.
@@ -577,7 +619,7 @@ export type SuspendUserRequest = Message<"amrutam.admin.v1.SuspendUserRequest"> 
  * Use `create(SuspendUserRequestSchema)` to create a new message.
  */
 export const SuspendUserRequestSchema: GenMessage<SuspendUserRequest> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 9);
+  messageDesc(file_amrutam_admin_v1_admin, 10);
 
 /**
  * Response of SuspendUser.
@@ -605,7 +647,7 @@ export type SuspendUserResponse = Message<"amrutam.admin.v1.SuspendUserResponse"
  * Use `create(SuspendUserResponseSchema)` to create a new message.
  */
 export const SuspendUserResponseSchema: GenMessage<SuspendUserResponse> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 10);
+  messageDesc(file_amrutam_admin_v1_admin, 11);
 
 /**
  * Request of ReinstateUser.
@@ -626,7 +668,7 @@ export type ReinstateUserRequest = Message<"amrutam.admin.v1.ReinstateUserReques
  * Use `create(ReinstateUserRequestSchema)` to create a new message.
  */
 export const ReinstateUserRequestSchema: GenMessage<ReinstateUserRequest> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 11);
+  messageDesc(file_amrutam_admin_v1_admin, 12);
 
 /**
  * Response of ReinstateUser.
@@ -647,7 +689,7 @@ export type ReinstateUserResponse = Message<"amrutam.admin.v1.ReinstateUserRespo
  * Use `create(ReinstateUserResponseSchema)` to create a new message.
  */
 export const ReinstateUserResponseSchema: GenMessage<ReinstateUserResponse> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 12);
+  messageDesc(file_amrutam_admin_v1_admin, 13);
 
 /**
  * Request of ApproveDoctor.
@@ -668,7 +710,7 @@ export type ApproveDoctorRequest = Message<"amrutam.admin.v1.ApproveDoctorReques
  * Use `create(ApproveDoctorRequestSchema)` to create a new message.
  */
 export const ApproveDoctorRequestSchema: GenMessage<ApproveDoctorRequest> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 13);
+  messageDesc(file_amrutam_admin_v1_admin, 14);
 
 /**
  * Response of ApproveDoctor.
@@ -696,7 +738,7 @@ export type ApproveDoctorResponse = Message<"amrutam.admin.v1.ApproveDoctorRespo
  * Use `create(ApproveDoctorResponseSchema)` to create a new message.
  */
 export const ApproveDoctorResponseSchema: GenMessage<ApproveDoctorResponse> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 14);
+  messageDesc(file_amrutam_admin_v1_admin, 15);
 
 /**
  * Request of SuspendDoctor.
@@ -717,7 +759,7 @@ export type SuspendDoctorRequest = Message<"amrutam.admin.v1.SuspendDoctorReques
  * Use `create(SuspendDoctorRequestSchema)` to create a new message.
  */
 export const SuspendDoctorRequestSchema: GenMessage<SuspendDoctorRequest> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 15);
+  messageDesc(file_amrutam_admin_v1_admin, 16);
 
 /**
  * Response of SuspendDoctor.
@@ -745,7 +787,7 @@ export type SuspendDoctorResponse = Message<"amrutam.admin.v1.SuspendDoctorRespo
  * Use `create(SuspendDoctorResponseSchema)` to create a new message.
  */
 export const SuspendDoctorResponseSchema: GenMessage<SuspendDoctorResponse> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 16);
+  messageDesc(file_amrutam_admin_v1_admin, 17);
 
 /**
  * Request of ListAuditEvents. Conditions that are absent don't count.
@@ -768,7 +810,7 @@ export type ListAuditEventsRequest = Message<"amrutam.admin.v1.ListAuditEventsRe
   action: string;
 
   /**
-   * Only about this kind of thing: "user", "session", "doctor", "slot" or "booking".
+   * Only about this kind of thing: "user", "session", "doctor", "slot", "booking" or "audit_log".
    *
    * @generated from field: string entity_type = 3;
    */
@@ -822,7 +864,7 @@ export type ListAuditEventsRequest = Message<"amrutam.admin.v1.ListAuditEventsRe
  * Use `create(ListAuditEventsRequestSchema)` to create a new message.
  */
 export const ListAuditEventsRequestSchema: GenMessage<ListAuditEventsRequest> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 17);
+  messageDesc(file_amrutam_admin_v1_admin, 18);
 
 /**
  * Response of ListAuditEvents.
@@ -850,7 +892,224 @@ export type ListAuditEventsResponse = Message<"amrutam.admin.v1.ListAuditEventsR
  * Use `create(ListAuditEventsResponseSchema)` to create a new message.
  */
 export const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse> = /*@__PURE__*/
-  messageDesc(file_amrutam_admin_v1_admin, 18);
+  messageDesc(file_amrutam_admin_v1_admin, 19);
+
+/**
+ * Request of VerifyAuditLog.
+ *
+ * @generated from message amrutam.admin.v1.VerifyAuditLogRequest
+ */
+export type VerifyAuditLogRequest = Message<"amrutam.admin.v1.VerifyAuditLogRequest"> & {
+  /**
+   * Begin with this seal; 0: with the oldest that is kept.
+   *
+   * @generated from field: int32 first_seal = 1;
+   */
+  firstSeal: number;
+
+  /**
+   * At most this many seals; 0 means 100, more than 1000 means 1000. After two seconds, or half of the deadline, it is fewer.
+   *
+   * @generated from field: int32 max_seals = 2;
+   */
+  maxSeals: number;
+
+  /**
+   * A seal that is remembered from the log of an instance, or from an earlier answer: that the trail was not cut off before it. 0: none.
+   *
+   * @generated from field: int32 head_seal = 3;
+   */
+  headSeal: number;
+
+  /**
+   * The root of head_seal: 64 hexadecimal digits. Empty: none.
+   *
+   * @generated from field: string head_root = 4;
+   */
+  headRoot: string;
+};
+
+/**
+ * Describes the message amrutam.admin.v1.VerifyAuditLogRequest.
+ * Use `create(VerifyAuditLogRequestSchema)` to create a new message.
+ */
+export const VerifyAuditLogRequestSchema: GenMessage<VerifyAuditLogRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_admin_v1_admin, 20);
+
+/**
+ * Response of VerifyAuditLog.
+ *
+ * @generated from message amrutam.admin.v1.VerifyAuditLogResponse
+ */
+export type VerifyAuditLogResponse = Message<"amrutam.admin.v1.VerifyAuditLogResponse"> & {
+  /**
+   * The first seal that was looked at and is good; 0 when there is none.
+   *
+   * @generated from field: int32 first_seal = 1;
+   */
+  firstSeal: number;
+
+  /**
+   * The last one; all between are good, too.
+   *
+   * @generated from field: int32 last_seal = 2;
+   */
+  lastSeal: number;
+
+  /**
+   * How many records they have.
+   *
+   * @generated from field: int64 rows = 3;
+   */
+  rows: bigint;
+
+  /**
+   * Where to go on; 0 when the end was reached, or something is wrong.
+   *
+   * @generated from field: int32 next_seal = 4;
+   */
+  nextSeal: number;
+
+  /**
+   * The first thing that is wrong; absent when all is well.
+   *
+   * @generated from field: amrutam.admin.v1.AuditFlaw flaw = 5;
+   */
+  flaw?: AuditFlaw | undefined;
+
+  /**
+   * The last seal of the trail; 0 when there is none. Remember it, and its root, somewhere else.
+   *
+   * @generated from field: int32 head_seal = 6;
+   */
+  headSeal: number;
+
+  /**
+   * Its root: 64 hexadecimal digits.
+   *
+   * @generated from field: string head_root = 7;
+   */
+  headRoot: string;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp sealed_time = 8;
+   */
+  sealedTime?: Timestamp | undefined;
+
+  /**
+   * Records that are not sealed yet; 10000 means as many or more.
+   *
+   * @generated from field: int64 unsealed_rows = 9;
+   */
+  unsealedRows: bigint;
+
+  /**
+   * When the oldest of them was written; absent when there are none.
+   *
+   * @generated from field: google.protobuf.Timestamp oldest_unsealed_time = 10;
+   */
+  oldestUnsealedTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message amrutam.admin.v1.VerifyAuditLogResponse.
+ * Use `create(VerifyAuditLogResponseSchema)` to create a new message.
+ */
+export const VerifyAuditLogResponseSchema: GenMessage<VerifyAuditLogResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_admin_v1_admin, 21);
+
+/**
+ * Request of ExportAuditEvents. Conditions that are absent don't count.
+ *
+ * @generated from message amrutam.admin.v1.ExportAuditEventsRequest
+ */
+export type ExportAuditEventsRequest = Message<"amrutam.admin.v1.ExportAuditEventsRequest"> & {
+  /**
+   * Why: 1 to 200 characters, not all blank; it goes on record.
+   *
+   * @generated from field: string purpose = 1;
+   */
+  purpose: string;
+
+  /**
+   * Only what this user did.
+   *
+   * @generated from field: string actor_id = 2;
+   */
+  actorId: string;
+
+  /**
+   * Only this action, such as "BookSlot".
+   *
+   * @generated from field: string action = 3;
+   */
+  action: string;
+
+  /**
+   * Only about this kind of thing: "user", "session", "doctor", "slot", "booking" or "audit_log".
+   *
+   * @generated from field: string entity_type = 4;
+   */
+  entityType: string;
+
+  /**
+   * Only about the thing with this id.
+   *
+   * @generated from field: string entity_id = 5;
+   */
+  entityId: string;
+
+  /**
+   * Only what concerned this patient's data.
+   *
+   * @generated from field: string patient_id = 6;
+   */
+  patientId: string;
+
+  /**
+   * Records written at this time or later.
+   *
+   * @generated from field: google.protobuf.Timestamp from = 7;
+   */
+  from?: Timestamp | undefined;
+
+  /**
+   * Records written before this time.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 8;
+   */
+  until?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message amrutam.admin.v1.ExportAuditEventsRequest.
+ * Use `create(ExportAuditEventsRequestSchema)` to create a new message.
+ */
+export const ExportAuditEventsRequestSchema: GenMessage<ExportAuditEventsRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_admin_v1_admin, 22);
+
+/**
+ * Part of the answer to ExportAuditEvents.
+ *
+ * @generated from message amrutam.admin.v1.ExportAuditEventsResponse
+ */
+export type ExportAuditEventsResponse = Message<"amrutam.admin.v1.ExportAuditEventsResponse"> & {
+  /**
+   * The next records, at most 250.
+   *
+   * @generated from field: repeated amrutam.admin.v1.AuditEvent events = 1;
+   */
+  events: AuditEvent[];
+};
+
+/**
+ * Describes the message amrutam.admin.v1.ExportAuditEventsResponse.
+ * Use `create(ExportAuditEventsResponseSchema)` to create a new message.
+ */
+export const ExportAuditEventsResponseSchema: GenMessage<ExportAuditEventsResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_admin_v1_admin, 23);
 
 /**
  * The length of a bucket. Buckets begin on the hour, at midnight, on Monday or on the first of the month in the asked
@@ -951,6 +1210,96 @@ export const AuditOutcomeSchema: GenEnum<AuditOutcome> = /*@__PURE__*/
   enumDesc(file_amrutam_admin_v1_admin, 1);
 
 /**
+ * What is wrong with a seal of the audit trail, or with the records that it vouches for.
+ *
+ * @generated from enum amrutam.admin.v1.AuditFlawKind
+ */
+export const AuditFlawKind = {
+  /**
+   * Not a flaw.
+   *
+   * @generated from enum value: AUDIT_FLAW_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Records are gone.
+   *
+   * @generated from enum value: AUDIT_FLAW_KIND_MISSING_ROW = 1;
+   */
+  MISSING_ROW: 1,
+
+  /**
+   * Records are not as they were sealed.
+   *
+   * @generated from enum value: AUDIT_FLAW_KIND_CHANGED_ROW = 2;
+   */
+  CHANGED_ROW: 2,
+
+  /**
+   * Records were put among those that were sealed, or where no seal will ever have them.
+   *
+   * @generated from enum value: AUDIT_FLAW_KIND_EXTRA_ROW = 3;
+   */
+  EXTRA_ROW: 3,
+
+  /**
+   * Records say that they are of another time than that in which they were written.
+   *
+   * @generated from enum value: AUDIT_FLAW_KIND_BACK_DATED_ROW = 4;
+   */
+  BACK_DATED_ROW: 4,
+
+  /**
+   * Seals are gone.
+   *
+   * @generated from enum value: AUDIT_FLAW_KIND_MISSING_SEAL = 5;
+   */
+  MISSING_SEAL: 5,
+
+  /**
+   * The seal does not continue the one before it.
+   *
+   * @generated from enum value: AUDIT_FLAW_KIND_BROKEN_CHAIN = 6;
+   */
+  BROKEN_CHAIN: 6,
+
+  /**
+   * The seal is signed by a key that the server doesn't have.
+   *
+   * @generated from enum value: AUDIT_FLAW_KIND_UNKNOWN_KEY = 7;
+   */
+  UNKNOWN_KEY: 7,
+
+  /**
+   * The signature is not of what the seal says.
+   *
+   * @generated from enum value: AUDIT_FLAW_KIND_BAD_SIGNATURE = 8;
+   */
+  BAD_SIGNATURE: 8,
+
+  /**
+   * The seal that was remembered is gone, or is another one: the end of the trail was cut off or replaced.
+   *
+   * @generated from enum value: AUDIT_FLAW_KIND_HEAD_GONE = 9;
+   */
+  HEAD_GONE: 9,
+} as const;
+
+/**
+ * What is wrong with a seal of the audit trail, or with the records that it vouches for.
+ *
+ * @generated from enum amrutam.admin.v1.AuditFlawKind
+ */
+export type AuditFlawKind = (typeof AuditFlawKind)[keyof typeof AuditFlawKind] | UnknownEnum;
+
+/**
+ * Describes the enum amrutam.admin.v1.AuditFlawKind.
+ */
+export const AuditFlawKindSchema: GenEnum<AuditFlawKind> = /*@__PURE__*/
+  enumDesc(file_amrutam_admin_v1_admin, 2);
+
+/**
  * Watching over accounts, doctors and bookings. Every call of an administrator that changes something, or reads
  * bookings, is put on record.
  *
@@ -1035,6 +1384,30 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ListAuditEventsRequestSchema;
     output: typeof ListAuditEventsResponseSchema;
+  },
+  /**
+   * Computes seals of the audit trail anew from its records as they are now, a stretch of the chain in each call, and names the first
+   * seal that is not as it was made. The whole chain: call again with first_seal = next_seal until that is 0.
+   * Refusals: FIELD_INVALID (also: head_seal and head_root of which one is missing), OVERLOADED.
+   *
+   * @generated from rpc amrutam.admin.v1.AdminService.VerifyAuditLog
+   */
+  verifyAuditLog: {
+    methodKind: "unary";
+    input: typeof VerifyAuditLogRequestSchema;
+    output: typeof VerifyAuditLogResponseSchema;
+  },
+  /**
+   * All records that fulfil the conditions and were written before the call, oldest first, as fast as the client reads them. The export
+   * itself goes on record, with its purpose. Where it breaks off, ask again from the time of the last record on.
+   * Refusals: FIELD_INVALID, OVERLOADED; later, SESSION_REVOKED and ACCOUNT_SUSPENDED end it.
+   *
+   * @generated from rpc amrutam.admin.v1.AdminService.ExportAuditEvents
+   */
+  exportAuditEvents: {
+    methodKind: "server_streaming";
+    input: typeof ExportAuditEventsRequestSchema;
+    output: typeof ExportAuditEventsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_amrutam_admin_v1_admin, 0);
