@@ -1,9 +1,13 @@
 import { banner } from './banner.ts';
 import { type Config, readConfig } from './config.ts';
 import { endWhenAsked } from './first-process.ts';
+import { jobFigures } from './jobs/job-figures.ts';
+import { JOBS } from './jobs/jobs.ts';
 import { runJobs } from './jobs/run-jobs.ts';
 import { watchedFigures } from './jobs/watched-figures.ts';
 import { createLog, logWhatLibrariesPrint } from './log.ts';
+import { mailFigures } from './mail/mail-figures.ts';
+import { mailJobs } from './mail/mail-jobs.ts';
 import { instanceMetrics } from './metrics/instance-metrics.ts';
 import { openMetricsPort } from './metrics/port.ts';
 import { prepare } from './prepare.ts';
@@ -27,7 +31,12 @@ async function main(config: Config): Promise<void> {
   const { ports, metrics, drain } = alone
     ? await serve(config, { log, database })
     : await startProcesses({ ...config, databaseUrl: database.url }, log);
-  const instance = instanceMetrics(watchedFigures(database.orm));
+  const { orm } = database;
+  const instance = instanceMetrics({
+    jobs: watchedFigures((signal) => jobFigures(orm, signal, jobs)),
+    mails: config.mail && watchedFigures((signal) => mailFigures(orm, signal)),
+  });
+  const jobs = [...JOBS, ...(config.mail ? mailJobs(config.mail, { orm, log, count: instance.mailed }) : [])];
   metricsPort.show(async () => [await instance.snapshot(), ...(await metrics())]);
   log.info(
     {
@@ -40,7 +49,7 @@ async function main(config: Config): Promise<void> {
     'serving',
   );
   if (database.embedded) process.stdout.write(banner(config, { ...ports, metricsPort: metricsPort.port }));
-  const stopJobs = runJobs({ ...database, instance: config.instance, log });
+  const stopJobs = runJobs({ ...database, instance: config.instance, log, jobs });
   stopWhenAsked(log, database, async () => {
     await Promise.all([drain(), stopJobs()]);
     metricsPort.close();

@@ -2,6 +2,7 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import { sql } from '../db/sql.ts';
 import { forkFor, rows } from '../db/statement.ts';
 import { inWorkerSchema } from '../db/worker-schema.ts';
+import type { Job } from './job.ts';
 import { JOBS } from './jobs.ts';
 
 /** How a job is doing, whichever instance does it. */
@@ -22,15 +23,19 @@ interface Found {
   readonly succeeded_at: Date | null;
 }
 
-/** The figures of all jobs, in one statement. */
-export async function jobFigures(orm: MikroORM, signal: AbortSignal): Promise<JobFigures[]> {
+/** The figures of these jobs, in one statement. */
+export async function jobFigures(
+  orm: MikroORM,
+  signal: AbortSignal,
+  jobs: readonly Pick<Job, 'name'>[] = JOBS,
+): Promise<JobFigures[]> {
   const worker = await inWorkerSchema(orm, signal);
   const found = await rows<Found>(
     forkFor(orm, signal),
     sql`SELECT name, coalesce(failures, 0) AS failures, succeeded_at, coalesce((
           SELECT extract(epoch FROM now() - min(least(created_at, run_at))) FROM ${worker('jobs')}
           WHERE task_identifier = name AND (attempts > 0 OR run_at <= now())), 0)::double precision AS lag
-        FROM unnest(${JOBS.map(({ name }) => name)}::text[]) WITH ORDINALITY AS known (name, place) LEFT JOIN job USING (name)
+        FROM unnest(${jobs.map(({ name }) => name)}::text[]) WITH ORDINALITY AS known (name, place) LEFT JOIN job USING (name)
         ORDER BY place`,
   );
   return found.map(({ name, lag, failures, succeeded_at }) => ({

@@ -1,15 +1,24 @@
 import { Gauge, Registry } from 'prom-client';
 import type { JobFigures } from '../jobs/job-figures.ts';
+import type { MailFigures } from '../mail/mail-figures.ts';
 import { version } from '../version.ts';
+import { type MailMetrics, mailMetrics } from './mail-metrics.ts';
 import type { Snapshot } from './metrics.ts';
 
 /** What there is once in an instance, however many processes it has. */
-export interface InstanceMetrics {
+export interface InstanceMetrics extends Pick<MailMetrics, 'mailed'> {
   snapshot(): Promise<Snapshot>;
 }
 
-/** `jobs` tells how the background jobs are doing; nothing while that isn't known. */
-export function instanceMetrics(jobs: () => Promise<readonly JobFigures[]>): InstanceMetrics {
+/** What is asked for whenever somebody asks for metrics; undefined while it isn't known. */
+export interface Figures {
+  /** How the background jobs are doing. */
+  readonly jobs: () => Promise<readonly JobFigures[] | undefined>;
+  /** What waits to be sent; absent where no mails are sent. */
+  readonly mails?: (() => Promise<MailFigures | undefined>) | undefined;
+}
+
+export function instanceMetrics({ jobs, mails }: Figures): InstanceMetrics {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -28,9 +37,11 @@ export function instanceMetrics(jobs: () => Promise<readonly JobFigures[]>): Ins
   const lag = ofJob('job_lag_seconds', 'How long a background job has been due and is not done.');
   const failures = ofJob('job_failures', 'Runs of a background job that have failed since the last that succeeded.');
   const done = ofJob('job_succeeded_timestamp_seconds', 'When a background job was last done, in seconds since 1970.');
+  const mail = mails && mailMetrics(registry, mails);
   return {
+    mailed: (kind, result) => mail?.mailed(kind, result),
     async snapshot() {
-      const found = await jobs();
+      const [found = []] = await Promise.all([jobs(), mail?.look()]);
       for (const gauge of [lag, failures, done]) gauge.reset();
       for (const { name, lagSeconds, failures: failed, succeededAt } of found) {
         lag.set({ name }, lagSeconds);
