@@ -14,11 +14,13 @@ export interface ReceivedMail {
   readonly login: string | undefined;
 }
 
-/** A point of a conversation at which a server may do something odd: END is where a whole mail was sent. */
+/** A point of a conversation at which a server may do something odd: END is where a whole mail was sent, its argument. */
 export type Moment = 'CONNECT' | 'EHLO' | 'STARTTLS' | 'AUTH' | 'MAIL' | 'RCPT' | 'DATA' | 'END';
 
 /** What it does there instead: says something, says nothing ever again, hangs up, or (END) takes the mail and hangs up. */
 export type Oddity = `${number} ${string}` | 'hang' | 'close' | 'take and close';
+
+export type Behaviour = (moment: Moment, argument: string) => Oddity | undefined | Promise<Oddity | undefined>;
 
 /** The receiving end of SMTP, for tests. */
 export interface MailServer {
@@ -27,8 +29,8 @@ export interface MailServer {
   readonly received: readonly ReceivedMail[];
   /** How many connections there have been. */
   readonly connections: () => number;
-  /** Decides what it does at each moment; undefined: what a server should. */
-  behave(as: (moment: Moment, argument: string) => Oddity | undefined): void;
+  /** Decides what it does at each moment, perhaps after a while; undefined: what a server should. */
+  behave(as: Behaviour): void;
   stop(): Promise<void>;
 }
 
@@ -44,13 +46,13 @@ export async function startMailServer({
 } = {}): Promise<MailServer> {
   const received: ReceivedMail[] = [];
   const open = new Set<Socket>();
-  let behaviour: Parameters<MailServer['behave']>[0] = () => undefined;
+  let behaviour: Behaviour = () => undefined;
   let connections = 0;
   const talk = (socket: Socket) => {
     connections += 1;
     open.add(socket);
     socket.on('close', () => open.delete(socket));
-    const behave = (moment: Moment, argument: string) => behaviour(moment, argument);
+    const behave: Behaviour = (moment, argument) => behaviour(moment, argument);
     converse(socket, { behave, received, upgrade: security === 'starttls' ? certificate : undefined, login });
   };
   const server = security === 'tls' ? createTlsServer({ ...certificate }, talk) : createServer(talk);
@@ -71,7 +73,7 @@ export async function startMailServer({
 }
 
 interface Role {
-  readonly behave: (moment: Moment, argument: string) => Oddity | undefined;
+  readonly behave: Behaviour;
   readonly received: ReceivedMail[];
   readonly upgrade: TlsPair | undefined;
   readonly login: string | undefined;
@@ -83,18 +85,25 @@ function converse(socket: Socket, role: Role, resumed = false): void {
   let [inData, user] = [false, undefined as string | undefined];
   let rest = '';
   const say = (words: string) => socket.writable && socket.write(`${words}\r\n`);
-  /** Says what should be said at a moment, and answers true, unless something odd is to happen. */
-  const at = (moment: Moment, argument: string, words: string): boolean => {
-    const odd = role.behave(moment, argument);
+  /** Says what should be said at a moment, and then does what follows, unless something odd is to happen. */
+  const at = async (moment: Moment, argument: string, words: string, then = () => {}) => {
+    const odd = await role.behave(moment, argument);
     if (odd === 'hang') socket.pause();
     else if (odd === 'close') socket.destroy();
     else if (odd === 'take and close') {
       take();
       socket.destroy();
-    } else say(odd ?? words);
-    return odd === undefined;
+    } else {
+      if (odd === undefined) then();
+      say(odd ?? words);
+    }
   };
   const take = () => role.received.push({ from, to, source, encrypted, login: user });
+  const upgrade = () => {
+    if (!role.upgrade || !socket.writable) return;
+    socket.removeAllListeners('data');
+    converse(upgraded(socket, role.upgrade), role, true);
+  };
   const command = (line: string) => {
     const [, verb = '', argument = ''] = /^([a-z]+) ?(.*)$/i.exec(line) ?? [];
     switch (verb.toUpperCase()) {
@@ -113,27 +122,35 @@ function converse(socket: Socket, role: Role, resumed = false): void {
         return;
       }
       case 'STARTTLS':
-        if (!at('STARTTLS', argument, role.upgrade ? '220 go on' : '502 no') || !role.upgrade) return;
-        socket.removeAllListeners('data');
-        converse(upgraded(socket, role.upgrade), role, true);
+        if (!role.upgrade) say('502 no');
+        else void at('STARTTLS', argument, '220 go on').then(upgrade);
         return;
       case 'AUTH': {
         const [, given = ''] = argument.split(' ');
         const said = Buffer.from(given, 'base64').toString().split('\0').slice(1).join(':');
         if (said !== role.login) say('535 no');
-        else if (at('AUTH', argument, '235 welcome')) user = said;
+        else
+          void at('AUTH', argument, '235 welcome', () => {
+            user = said;
+          });
         return;
       }
       case 'MAIL':
         if (role.login && !user) say('530 who are you');
-        else if (at('MAIL', argument, '250 ok')) from = within(argument);
+        else
+          void at('MAIL', argument, '250 ok', () => {
+            from = within(argument);
+          });
         return;
       case 'RCPT':
-        if (at('RCPT', argument, '250 ok')) to = within(argument);
+        void at('RCPT', argument, '250 ok', () => {
+          to = within(argument);
+        });
         return;
       case 'DATA':
-        inData = at('DATA', argument, '354 go on');
-        source = '';
+        void at('DATA', argument, '354 go on', () => {
+          [inData, source] = [true, ''];
+        });
         return;
       default:
         say('250 ok');
@@ -144,7 +161,7 @@ function converse(socket: Socket, role: Role, resumed = false): void {
     if (line !== '.') source += `${line.replace(/^\./, '')}\n`;
     else {
       inData = false;
-      if (at('END', '', '250 taken')) take();
+      void at('END', source, '250 taken', take);
     }
   };
   socket.setEncoding('utf8');
@@ -158,7 +175,7 @@ function converse(socket: Socket, role: Role, resumed = false): void {
       else command(line);
     }
   });
-  if (!resumed) at('CONNECT', '', '220 test');
+  if (!resumed) void at('CONNECT', '', '220 test');
 }
 
 function upgraded(socket: Socket, certificate: TlsPair): TLSSocket {
