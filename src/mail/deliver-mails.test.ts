@@ -89,7 +89,7 @@ describe('what a server may do', () => {
     await post.deliver();
     expect(mails.received).toHaveLength(1);
     expect(await rowsOf()).toEqual([{ state: 'SENT', attempts: 2 }]);
-    expect(post.counted).toEqual(['VERIFICATION retried', 'VERIFICATION sent']);
+    expect(post.counted).toEqual(['VERIFICATION deferred', 'VERIFICATION sent']);
     expect(await verifiable(tokenIn(0))).toBe(true);
   });
 
@@ -137,6 +137,7 @@ describe('what a server may do', () => {
     mails.behave(() => '421 not now');
     await post.deliver();
     expect((await query(server, sql`SELECT FROM mail WHERE attempts > 0`)).length).toBe(20);
+    expect(post.counted).toEqual(Array(20).fill('VERIFICATION unreachable'));
     expect(await mailFigures(server.orm, AbortSignal.timeout(5_000))).toMatchObject({ queued: 45 });
     mails.behave(() => undefined);
     await later();

@@ -9,8 +9,11 @@ import type { MailKind } from './mail.entity.ts';
 import { NotSent, type Post } from './post.ts';
 import { DELIVERY, wakeDelivery } from './wake-delivery.ts';
 
-/** What became of a try, or of a mail that is not tried any more. */
-export type MailResult = 'sent' | 'retried' | 'failed' | 'dropped';
+/**
+ * What became of a try: sent; put off, because the server said so of this mail; or unreachable, because the server takes none. Or of a
+ * mail that is not tried any more: failed, refused for good or too late; dropped, not wanted any more.
+ */
+export type MailResult = 'sent' | 'deferred' | 'unreachable' | 'failed' | 'dropped';
 
 export interface Delivery {
   readonly orm: MikroORM;
@@ -95,7 +98,7 @@ async function deliver(
       { ...told, err: failure },
       forGood ? 'a mail was refused for good' : 'a mail was not sent: it will be tried again',
     );
-    count(kind, forGood ? 'failed' : 'retried');
+    count(kind, forGood ? 'failed' : ofThisMail ? 'deferred' : 'unreachable');
     if (forGood) await record('FAILED').catch(() => {}); // refused again, then
     return ofThisMail ? 'over' : 'server';
   }

@@ -12,13 +12,13 @@ export interface MailMetrics {
 }
 
 const KINDS: readonly MailKind[] = ['VERIFICATION', 'PASSWORD_RESET', 'REMINDER'];
-const RESULTS: readonly MailResult[] = ['sent', 'retried', 'failed', 'dropped'];
+const RESULTS: readonly MailResult[] = ['sent', 'deferred', 'unreachable', 'failed', 'dropped'];
 
 export function mailMetrics(registry: Registry, figures: () => Promise<MailFigures | undefined>): MailMetrics {
   const registers = [registry];
   const mails = new Counter({
     name: 'mails_total',
-    help: 'Tries at sending a mail: sent, or retried later; and mails not sent: failed (refused for good, or too late), dropped (not wanted any more).',
+    help: 'Tries at sending a mail: sent, deferred (the server said later), unreachable (the server takes none); and mails not sent: failed (refused for good, or too late), dropped (not wanted any more).',
     labelNames: ['kind', 'result'],
     registers,
   });
