@@ -153,7 +153,7 @@ describe('what a server may do', () => {
       if (moment === 'RCPT') to = argument;
       return moment === 'RCPT' && to.includes(stuck.email) ? 'hang' : undefined;
     });
-    await post.deliver();
+    await (await postman(server.orm, mails, { silentMs: 3_000 })).deliver();
     expect(mails.received).toHaveLength(2);
     expect((await query(server, sql`SELECT FROM mail WHERE state = 'QUEUED' AND user_id = ${stuck.id}`)).length).toBe(
       1,
