@@ -1,10 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { sql } from '../src/db/sql.ts';
+import { CERTIFICATE } from '../src/rpc/tls.fixture.ts';
 import { query } from './support/calls.ts';
 import { type MailServer, startMailServer } from './support/mail-server.ts';
 import { readMail } from './support/mails.ts';
@@ -111,3 +112,26 @@ test('without SMTP_URL a service says that it sends no mail', async () => {
   service.kill('SIGKILL');
   await service.ended;
 });
+
+test('a server whose certificate is of one’s own making is trusted by NODE_EXTRA_CA_CERTS, and not without', async () => {
+  const encrypted = await startMailServer({ security: 'tls', certificate: CERTIFICATE, login: 'user:hunter2-secret' });
+  const NODE_EXTRA_CA_CERTS = join(folder, 'ca.pem');
+  await writeFile(NODE_EXTRA_CA_CERTS, CERTIFICATE.cert);
+  const secure = { ...env, SMTP_URL: `smtps://user:hunter2-secret@localhost:${encrypted.port}` };
+  const patient = await person(server, 'PATIENT');
+  const suspicious = await startService(secure);
+  await askFor(suspicious, patient);
+  await suspicious.wrote('a mail was not sent: it will be tried again');
+  expect(suspicious.output()).toMatch(/certificate/);
+  suspicious.kill('SIGTERM');
+  await suspicious.ended;
+  expect(encrypted.received).toEqual([]);
+
+  const trusting = await startService({ ...secure, NODE_EXTRA_CA_CERTS });
+  await askFor(trusting, patient);
+  await until(() => encrypted.received.length > 0);
+  expect(encrypted.received).toMatchObject([{ to: patient.email, encrypted: true, login: 'user:hunter2-secret' }]);
+  trusting.kill('SIGTERM');
+  await trusting.ended;
+  await encrypted.stop();
+}, 120_000);
