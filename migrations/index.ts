@@ -7,6 +7,7 @@ import { BookingInPlace } from './0006-booking-in-place.ts';
 import { ListingChanges } from './0007-listing-changes.ts';
 import { GraphileWorker20 } from './0008-graphile-worker-20.ts';
 import { AuditSeals } from './0009-audit-seals.ts';
+import { Mail } from './0010-mail.ts';
 import { Timelines } from './0012-timelines.ts';
 
 /** Every migration in order. They only go forward; a name that was released never changes. */
@@ -20,5 +21,6 @@ export const migrations = [
   { name: '0007-listing-changes', class: ListingChanges },
   { name: '0008-graphile-worker-20', class: GraphileWorker20 },
   { name: '0009-audit-seals', class: AuditSeals },
+  { name: '0010-mail', class: Mail },
   { name: '0012-timelines', class: Timelines },
 ];

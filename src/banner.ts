@@ -21,6 +21,7 @@ export function banner(config: Config, { grpcPort, httpPort, metricsPort }: Port
     Connect, gRPC-Web, JSON   ${scheme}://${host}:${httpPort}
     metrics, for Prometheus   http://${ownHost(config.metricsHost)}:${metricsPort}/metrics
     data                      ${config.dataDir}
+    mails                     ${config.mail?.smtp ? config.mail.smtp.host : 'none is sent: they are lines of this log'}
 
   The demonstration clinic's accounts, all with the password ${config.demoPassword}:
     patient@demo.test   doctor@demo.test   admin@demo.test

@@ -40,6 +40,7 @@ describe('defaults', () => {
       corsOrigins: [],
       trustedProxies: [],
       redisUrl: undefined,
+      mail: { smtp: undefined, from: 'Amrutam <no-reply@localhost>', publicUrl: undefined },
       processes: 1,
       rateLimits: true,
       logLevel: 'info',
@@ -53,6 +54,7 @@ describe('defaults', () => {
       host: '0.0.0.0',
       databaseUrl: PRODUCTION.DATABASE_URL,
       jwtKeysFile: resolve('keys.json'),
+      mail: undefined,
       drainDelayMs: 5000,
     });
   });
@@ -335,5 +337,82 @@ describe('secrets from files', () => {
     expect(messageOf({ ...PRODUCTION, DATABASE_URL_FILE: file(PRODUCTION.DATABASE_URL) })).toBe(
       'DATABASE_URL and DATABASE_URL_FILE are both set: leave one of them out',
     );
+  });
+});
+
+describe('mail', () => {
+  const MAIL_FROM = 'Amrutam <no-reply@clinic.example>';
+  const smtpOf = (SMTP_URL: string) => readConfig({ env: { SMTP_URL, MAIL_FROM } }).mail?.smtp;
+
+  test.each([
+    ['smtps://user:p%40ss@mail.example', 'mail.example', 465, 'tls', { user: 'user', password: 'p@ss' }],
+    ['smtp://user:p%40ss@mail.example', 'mail.example', 587, 'starttls', { user: 'user', password: 'p@ss' }],
+    ['smtp://mail.example:2525/', 'mail.example', 2525, 'starttls', undefined],
+    ['smtp://relay:25?tls=off', 'relay', 25, 'none', undefined],
+    ['smtp://localhost:25', 'localhost', 25, 'none', undefined],
+    ['smtp://user:secret@127.0.0.1:25?tls=off', '127.0.0.1', 25, 'none', { user: 'user', password: 'secret' }],
+    ['smtp://[::1]:25', '::1', 25, 'none', undefined],
+    ['smtps://localhost', 'localhost', 465, 'tls', undefined],
+  ])('%s', (url, host, port, security, login) => {
+    expect(smtpOf(url)).toEqual({ host, port, security, login });
+  });
+
+  test('where it comes from and where links lead', () => {
+    const env = {
+      ...PRODUCTION,
+      SMTP_URL: 'smtp://mail.example',
+      MAIL_FROM,
+      PUBLIC_URL: 'https://clinic.example/app/',
+    };
+    expect(readConfig({ env }).mail).toMatchObject({ from: MAIL_FROM, publicUrl: 'https://clinic.example/app' });
+    expect(readConfig({ env: { PUBLIC_URL: 'http://localhost:8080' } }).mail?.publicUrl).toBe('http://localhost:8080');
+  });
+
+  test('the password may be in a file', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'amrutam-config-'));
+    const SMTP_URL_FILE = join(folder, 'smtp-url');
+    writeFileSync(SMTP_URL_FILE, 'smtps://user:hunter2@mail.example\n');
+    const { mail } = readConfig({ env: { SMTP_URL_FILE, MAIL_FROM } });
+    rmSync(folder, { recursive: true });
+    expect(mail?.smtp?.login).toEqual({ user: 'user', password: 'hunter2' });
+  });
+
+  test.each([
+    'hunter2',
+    'http://user:hunter2@mail.example',
+    'smtp://user:hunter2@',
+    'smtp://user:hunter2@mail.example/path',
+    'smtp://user:hunter2@mail.example?tls=on',
+    'smtp://user:hunter2@mail.example?tls=off',
+    'smtps://mail.example?tls=off',
+    'smtp://hunter2@mail.example',
+    'smtp://user:hunter2%@mail.example',
+  ])('an SMTP_URL that can’t be used is not shown: %s', (SMTP_URL) => {
+    const message = messageOf({ SMTP_URL, MAIL_FROM });
+    expect(message).toMatch(/^SMTP_URL .*: it must look like smtp:\/\/user:password@host:587 \(STARTTLS\) or smtps:/);
+    expect(message).not.toContain('hunter2');
+  });
+
+  test('a sender there must be, and one', () => {
+    expect(messageOf({ SMTP_URL: 'smtp://mail.example' })).toMatch(/^MAIL_FROM is missing: with SMTP_URL/);
+    for (const from of [
+      'Amrutam',
+      'a@x.example, b@x.example',
+      'Amrutam <a@x.example',
+      'A\nBcc: b@x.example <a@x.example>',
+    ])
+      expect(messageOf({ SMTP_URL: 'smtp://mail.example', MAIL_FROM: from })).toMatch(
+        /^MAIL_FROM is .*: it must be one address/,
+      );
+  });
+
+  test.each([
+    'clinic.example',
+    'http://clinic.example',
+    'https://clinic.example/?a',
+    'https://a:b@clinic.example',
+    'https://clinic.example/#x',
+  ])('links lead nowhere but to a safe site: %s', (PUBLIC_URL) => {
+    expect(messageOf({ PUBLIC_URL })).toMatch(/^PUBLIC_URL is .*: it must be the https:\/\/ address/);
   });
 });

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { availableParallelism, hostname } from 'node:os';
 import { join, resolve } from 'node:path';
+import { type MailSettings, mailOf } from './mail/settings.ts';
 import { type TracingSettings, tracingOf } from './tracing/settings.ts';
 import {
   ConfigError,
@@ -29,6 +30,8 @@ export interface Config {
   readonly databaseUrl: string | undefined;
   /** A streaming replica of that database. Absent: everything is read from the database itself. */
   readonly databaseReplicaUrl: string | undefined;
+  /** Absent: no mails are sent. */
+  readonly mail: MailSettings | undefined;
   readonly dataDir: string;
   /** How many share the ports: 1 serves by itself, more are supervised. */
   readonly processes: number;
@@ -92,6 +95,7 @@ export function readConfig({
     processes: optional(env, 'PROCESSES', processes) ?? 1,
     databaseUrl,
     databaseReplicaUrl,
+    mail: mailOf(env, { embedded: databaseUrl === undefined }),
     dataDir,
     redisUrl: secret(env, 'REDIS_URL', redisUrl),
     rateLimits: (optional(env, 'RATE_LIMITS', oneOf(['on', 'off'])) ?? 'on') === 'on',

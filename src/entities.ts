@@ -5,6 +5,7 @@ import { UserSchema } from './auth/user.entity.ts';
 import { DoctorSchema } from './availability/doctor.entity.ts';
 import { SlotSchema } from './availability/slot.entity.ts';
 import { BookingSchema } from './booking/booking.entity.ts';
+import { MailSchema } from './mail/mail.entity.ts';
 
 /** Everything that MikroORM manages. The audit trail and the kept answers only grow and are written as plain statements. */
 export const entities = [
@@ -15,4 +16,5 @@ export const entities = [
   DoctorSchema,
   SlotSchema,
   BookingSchema,
+  MailSchema,
 ];

@@ -17,6 +17,7 @@ export async function prepare(config: Config, log: Logger): Promise<Database> {
   const database = await openDatabase(config, { warn });
   await makeMissingKeys(config);
   if (!config.rateLimits) log.warn('RATE_LIMITS is off: anybody may guess and flood as fast as they can');
+  if (!config.mail) log.info('SMTP_URL is not set: no mail is sent, and nobody reminded');
   if (database.embedded) {
     const units = createUnits({ ...config, orm: database.orm });
     await seedDemoClinic(units, createPasswordHasher(), config.demoPassword);

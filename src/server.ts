@@ -55,6 +55,10 @@ const RATE_LIMITS: readonly RateLimit[] = [
   { method: AuthService.method.changePassword, perMinute: 10, per: 'account' },
   { method: AuthService.method.logIn, perMinute: 60, per: 'client' },
   { method: AuthService.method.signUp, perMinute: 30, per: 'client' },
+  { method: AuthService.method.requestEmailVerification, perMinute: 5, per: 'account' },
+  { method: AuthService.method.verifyEmail, perMinute: 10, per: 'client' },
+  { method: AuthService.method.requestPasswordReset, perMinute: 10, per: 'client' },
+  { method: AuthService.method.resetPassword, perMinute: 10, per: 'client' },
 ];
 
 /** What the server is made of. */
@@ -75,6 +79,8 @@ export interface ServerDeps {
   readonly ready: () => Promise<Readiness>;
   readonly jwt: { readonly issuer: string; readonly audience: string };
   readonly instance: string;
+  /** How mails are sent; absent: none is. Sending them is a background job's. */
+  readonly mail?: object | undefined;
   readonly corsOrigins: readonly string[];
   readonly trustedProxies: readonly string[];
   readonly tls?: TlsPair | undefined;
@@ -118,7 +124,7 @@ export function build(deps: ServerDeps): Server {
   const open = [status.route, ...reflection([...SERVICES, status.route.service])];
   const options = {
     routes: [
-      route(AuthService, authService({ units, passwords, tokens, sessions, enrol })),
+      route(AuthService, authService({ units, passwords, tokens, sessions, enrol, mails: deps.mail !== undefined })),
       route(AvailabilityService, availabilityService({ units, listings })),
       route(BookingService, bookingService({ units })),
       route(AdminService, adminService({ units, reports, sessions, sealKeys })),

@@ -1,11 +1,14 @@
 import { banner } from './banner.ts';
 import { type Config, readConfig } from './config.ts';
+import { seldom } from './db/seldom.ts';
 import { watchedArchive } from './db/wal-archive.ts';
 import { endWhenAsked } from './first-process.ts';
 import { JOBS } from './jobs/jobs.ts';
 import { runJobs } from './jobs/run-jobs.ts';
 import { watchedFigures } from './jobs/watched-figures.ts';
 import { createLog, logWhatLibrariesPrint } from './log.ts';
+import { type MailFigures, mailFigures } from './mail/mail-figures.ts';
+import { mailJobs } from './mail/mail-jobs.ts';
 import { instanceMetrics } from './metrics/instance-metrics.ts';
 import { openMetricsPort } from './metrics/port.ts';
 import { prepare } from './prepare.ts';
@@ -26,17 +29,20 @@ async function main(config: Config): Promise<void> {
   const metricsPort = await openMetricsPort(config, log);
   const alone = config.processes === 1;
   const database = await prepare(alone ? config : { ...config, databasePool: SUPERVISOR_CONNECTIONS }, log);
-  const jobs = [...JOBS, ...(await sealing(config, log))];
+  const sealed = await sealing(config, log);
   const endTracing = await startTracing(config, log);
   const { ports, metrics, drain } = alone
     ? await serve(config, { log, database })
     : await startProcesses({ ...config, databaseUrl: database.url }, log);
   const { orm } = database;
   const instance = instanceMetrics({
-    jobs: watchedFigures(orm, jobs),
+    jobs: watchedFigures(orm, () => jobs),
     archive: watchedArchive(orm),
     seals: watchedSeals(orm),
+    mails: config.mail && seldom<MailFigures | undefined>((signal) => mailFigures(orm, signal), undefined),
   });
+  const mailed = config.mail ? mailJobs(config.mail, { orm, log, count: instance.mailed }) : [];
+  const jobs = [...JOBS, ...sealed, ...mailed];
   metricsPort.show(async () => [await instance.snapshot(), ...(await metrics())]);
   log.info(
     {

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { access, chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { access, chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -27,6 +27,8 @@ test('docker-compose reads it', () => {
   if (spawnSync('docker-compose', ['version']).error)
     return void process.stderr.write('NOT TESTED: docker-compose.yml by Compose itself, which is not on the PATH.\n');
   execFileSync('docker-compose', ['config', '--quiet'], { stdio: 'pipe' });
+  const withMail = ['--file', 'docker-compose.yml', '--file', 'deploy/compose/mail.yml', 'config', '--quiet'];
+  execFileSync('docker-compose', withMail, { stdio: 'pipe', env: { ...process.env, MAIL_FROM: 'a@clinic.example' } });
 });
 
 describe('every service', () => {
@@ -111,6 +113,27 @@ describe('the service', () => {
     expect({ ...config }).toMatchObject({ host: '0.0.0.0', grpcPort: 50051, httpPort: 8080 });
     const stop = Number.parseInt(composed.services.api?.stop_grace_period as string, 10) * 1_000;
     expect(stop).toBeGreaterThan(config.drainDelayMs + GRACE_MS + 2_000);
+  });
+
+  test('sends mails with deploy/compose/mail.yml and one more secret, by a network that leads out', async () => {
+    const MAIL_FROM = 'Amrutam <no-reply@clinic.example>';
+    const { services, networks } = await readCompose('deploy/compose/mail.yml', { MAIL_FROM });
+    const url = join(secrets, 'smtp-url');
+    await writeFile(url, 'smtps://user:a%40b@mail.example\n');
+    const env = { ...composed.services.api?.environment, ...services.api?.environment };
+    expect(env.SMTP_URL_FILE).toBe('/run/secrets/api/smtp-url'); // beside those of the service, which are mounted
+    const named = Object.entries({ ...env, SMTP_URL_FILE: url }).map(([name, value]) => [
+      name,
+      value?.replace('/run/secrets', secrets),
+    ]);
+    expect(readConfig({ env: Object.fromEntries(named) }).mail).toMatchObject({
+      smtp: { host: 'mail.example', login: { user: 'user', password: 'a@b' } },
+      from: MAIL_FROM,
+      publicUrl: undefined,
+    });
+    expect(networks).toEqual({ mail: {} });
+    expect(services.api?.networks).toEqual(['mail']);
+    expect(Object.keys(services)).toEqual(['api']);
   });
 
   test('finds a connection, however many instances the balancer takes', async () => {

@@ -21,6 +21,10 @@ const PROMISED: Record<string, Record<string, readonly [request: string, respons
     ListSessions: ['', 'sessions'],
     RevokeSession: ['session_id', ''],
     ChangePassword: ['current_password new_password', ''],
+    RequestEmailVerification: ['', ''],
+    VerifyEmail: ['token', ''],
+    RequestPasswordReset: ['email', ''],
+    ResetPassword: ['token new_password', ''],
   },
   'amrutam.availability.v1.AvailabilityService': {
     GetDoctor: ['doctor_id', 'doctor'],
@@ -64,7 +68,7 @@ const PROMISED: Record<string, Record<string, readonly [request: string, respons
 /** Fields of messages that clients rely on, and of enums the values. */
 const SHAPES: Record<string, string> = {
   'auth.v1.Session': 'access_token access_token_expire_time refresh_token refresh_token_expire_time user',
-  'auth.v1.User': 'id email display_name role state',
+  'auth.v1.User': 'id email display_name role state email_verified',
   'availability.v1.Doctor': 'id display_name specialties languages bio time_zone state next_open_time',
   'availability.v1.Slot': 'id doctor_id start_time end_time state',
   'availability.v1.SlotTimes': 'start_time end_time',
@@ -86,7 +90,7 @@ const REASONS: Record<string, string> = {
   NotFound: 'SLOT_NOT_FOUND BOOKING_NOT_FOUND DOCTOR_NOT_FOUND USER_NOT_FOUND SESSION_NOT_FOUND',
   AlreadyExists: 'EMAIL_TAKEN',
   FailedPrecondition:
-    'SLOT_TAKEN SLOT_IN_PAST SLOT_OVERLAP SLOT_NOT_OPEN PATIENT_BUSY BOOKING_STATE REQUEST_ID_REUSED TOO_EARLY TOO_LATE',
+    'SLOT_TAKEN SLOT_IN_PAST SLOT_OVERLAP SLOT_NOT_OPEN PATIENT_BUSY BOOKING_STATE REQUEST_ID_REUSED TOO_EARLY TOO_LATE MAIL_TOKEN_INVALID MAIL_OFF',
   Aborted: 'IN_PROGRESS CONTENTION',
   ResourceExhausted: 'RATE_LIMITED MESSAGE_TOO_LARGE',
   DeadlineExceeded: 'DEADLINE_EXCEEDED',

@@ -16,6 +16,10 @@ const FORBIDDEN: readonly Try[] = [
   ['a database that reads the configuration', 'src/db/c.ts', '../config.ts'],
   ['a job that knows a feature', 'src/jobs/a.ts', '../auth/session.entity.ts'],
   ['a job that reads the configuration', 'src/jobs/b.ts', '../config.ts'],
+  ['a job that knows mails', 'src/jobs/c.ts', '../mail/mail.entity.ts'],
+  ['a mail that knows a feature', 'src/mail/a.ts', '../auth/user.entity.ts'],
+  ['a mail that knows the contract', 'src/mail/b.ts', '../../gen/amrutam/auth/v1/auth_pb.ts'],
+  ['a database that knows mails', 'src/db/f.ts', '../mail/mail.entity.ts'],
   ['a database that knows jobs', 'src/db/d.ts', '../jobs/jobs.ts'],
   ['a feature that knows jobs', 'src/booking/f.ts', '../jobs/jobs.ts'],
   ['a database that knows metrics', 'src/db/e.ts', '../metrics/metrics.ts'],
@@ -33,6 +37,7 @@ const FORBIDDEN: readonly Try[] = [
 ];
 
 const ALLOWED: readonly Try[] = [
+  ['a verb that has a mail sent', 'src/auth/b.ts', '../mail/queue-mail.ts'],
   ['a service that knows the contract', 'src/booking/service.ts', '../../gen/amrutam/booking/v1/booking_pb.ts'],
   ['a verb that knows an entity below it', 'src/booking/e.ts', '../availability/slot.entity.ts'],
   ['an entity that knows another', 'src/booking/c.entity.ts', '../availability/slot.entity.ts'],

@@ -12,6 +12,7 @@ import { BookingService } from '../gen/amrutam/booking/v1/booking_pb.ts';
 import type { RoleName } from '../src/caller.ts';
 import { sql } from '../src/db/sql.ts';
 import type { Reason } from '../src/fault.ts';
+import { newMailToken } from '../src/mail/mail-token.ts';
 import { CODE } from '../src/rpc/errors.ts';
 import { openSlots, type Person, people, person } from './support/people.ts';
 import { startDatabaseProxy } from './support/process-proxy.ts';
@@ -57,7 +58,7 @@ let locker: pg.Client;
 let limited = 'nobody';
 
 beforeAll(async () => {
-  server = await startServer({ takeTurn: async (key) => (key.endsWith(limited) ? 1_500 : 0) });
+  server = await startServer({ takeTurn: async (key) => (key.endsWith(limited) ? 1_500 : 0), mail: undefined });
   protocols = protocolsOf(server);
   world = { server, protocol: protocols[0] as Protocol };
   locker = new pg.Client(server.url);
@@ -281,6 +282,14 @@ const TABLE: Partial<Record<Reason, Row>> = {
       return by(made.patient, booking.cancelBooking, () => ({ requestId: uuid(), bookingId: made.booking.id }));
     },
     metadata: { until: /^\d{4}-\d\d-\d\dT\d\d:\d\d:00\.000Z$/ },
+  },
+  MAIL_TOKEN_INVALID: {
+    code: 'FAILED_PRECONDITION',
+    ask: async () => by(undefined, auth.verifyEmail, () => ({ token: newMailToken().token })),
+  },
+  MAIL_OFF: {
+    code: 'FAILED_PRECONDITION',
+    ask: async () => by(undefined, auth.requestPasswordReset, () => ({ email: `${uuid()}@example.test` })),
   },
   IN_PROGRESS: {
     code: 'ABORTED',

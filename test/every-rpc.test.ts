@@ -31,7 +31,9 @@ import { sealRows } from '../src/audit/seal-rows.ts';
 import { sql } from '../src/db/sql.ts';
 import { forkFor } from '../src/db/statement.ts';
 import { inTransaction } from '../src/db/transaction.ts';
+import type { TokenKind } from '../src/mail/mail.entity.ts';
 import { SERVICES } from '../src/server.ts';
+import { sentToken } from './support/mails.ts';
 import { openSlots, type Person, person } from './support/people.ts';
 import { isSideEffectFree, type Protocol, protocolsOf } from './support/protocols.ts';
 import { isUuid, placesIn } from './support/protocols-fields.ts';
@@ -150,6 +152,18 @@ const TABLE: readonly Row[] = [
   row(
     auth.changePassword,
     by(withPassword, async () => ({ currentPassword: PASSWORD, newPassword: `${PASSWORD}, again` })),
+    {},
+  ),
+  row(
+    auth.requestEmailVerification,
+    by('PATIENT', async () => ({})),
+    {},
+  ),
+  row(auth.verifyEmail, async () => ({ token: await newToken('VERIFICATION') }), {}),
+  row(auth.requestPasswordReset, async () => ({ email: (await person(server, 'PATIENT')).email }), {}),
+  row(
+    auth.resetPassword,
+    async () => ({ token: await newToken('PASSWORD_RESET'), newPassword: `${PASSWORD}, again` }),
     {},
   ),
 
@@ -549,6 +563,11 @@ async function hashed(): Promise<string> {
     sql`SELECT password_hash AS hash FROM app_user WHERE email = ${email}`,
   );
   return found?.hash as string;
+}
+
+/** A token as if it had been sent to somebody. */
+async function newToken(kind: TokenKind): Promise<string> {
+  return sentToken(server, (await person(server, 'PATIENT')).id, kind);
 }
 
 async function openSlot(doctorId: string, inMinutes = 60): Promise<string> {

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { readConfig } from '../src/config.ts';
@@ -156,6 +157,22 @@ describe('an instance', () => {
       'amrutam',
     );
     for (const { port, targetPort } of spec.ports) expect(ports[targetPort]).toBe(port);
+  });
+
+  test('sends mails where three settings are no comment any more, from the secret that README names', async () => {
+    const text = await readFile(`${ROOT}/production/kustomization.yaml`, 'utf8');
+    const settings = [...text.matchAll(/^ +# - ([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value] as const);
+    const env = Object.fromEntries(settings);
+    expect(Object.keys(env)).toEqual(['SMTP_URL_FILE', 'MAIL_FROM', 'PUBLIC_URL']);
+    expect(readConfig({ env: { ...env, SMTP_URL_FILE: '', SMTP_URL: 'smtps://mail.example' } }).mail).toMatchObject({
+      from: env.MAIL_FROM,
+      publicUrl: env.PUBLIC_URL,
+    });
+    const { volumeMounts, volumes } = { ...container, ...pod } as unknown as Record<string, readonly object[]>;
+    expect(volumeMounts).toContainEqual({ name: 'mail', mountPath: dirname(env.SMTP_URL_FILE ?? ''), readOnly: true });
+    const secret = { secretName: 'amrutam-mail', optional: true, items: [{ key: 'url', path: 'url' }] };
+    expect(volumes).toContainEqual({ name: 'mail', secret: expect.objectContaining(secret) });
+    expect(await readFile('deploy/README.md', 'utf8')).toMatch(/create secret generic amrutam-mail --from-file=url=/);
   });
 
   test('answers what it is probed for', async () => {

@@ -20,6 +20,8 @@ const SCRAPES_MS = 4_000;
 
 /** What is there only where backups are: test/restore.test.ts looks at that. */
 const OF_BACKUPS = /\b(backup|wal|barman)_/;
+/** None is sent; but what would be counted is there. */
+const MAIL = { SMTP_URL: 'smtp://127.0.0.1:1', MAIL_FROM: 'no-reply@clinic.example' };
 
 let server: TestServer; // prepares; the calls go to the instances
 let services: Service[];
@@ -30,7 +32,7 @@ beforeAll(async () => {
   server = await startServer();
   [doctor, outsider] = [await person(server, 'DOCTOR'), await person(server, 'PATIENT')];
   patients = await people(server, 'PATIENT', LOST);
-  const given = { DATABASE_URL: server.url, JWT_KEYS_FILE: server.keysFile, POOL_WAIT_MS: '1000' };
+  const given = { DATABASE_URL: server.url, JWT_KEYS_FILE: server.keysFile, POOL_WAIT_MS: '1000', ...MAIL };
   services = await Promise.all([
     startService({ ...given, INSTANCE: 'single', DATABASE_POOL: '2' }),
     // No standby, so that its replica is never used.

@@ -16,7 +16,8 @@ import type { SignedIn } from './signed-in.ts';
 import type { User } from './user.entity.ts';
 
 /** An account as its owner sees it. */
-export function userMessage({ id, email, displayName, role, state, timeZone, createdAt }: User): UserMessage {
+export function userMessage(user: User): UserMessage {
+  const { id, email, displayName, role, state, timeZone, createdAt, emailVerifiedAt } = user;
   return create(UserSchema, {
     id,
     email,
@@ -25,6 +26,7 @@ export function userMessage({ id, email, displayName, role, state, timeZone, cre
     state: UserState[state],
     timeZone,
     createTime: timestampFromDate(createdAt),
+    emailVerified: emailVerifiedAt !== null,
   });
 }
 

@@ -2,13 +2,16 @@ import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { Role } from '../../gen/amrutam/access/v1/access_pb.ts';
 import type { AuthService } from '../../gen/amrutam/auth/v1/auth_pb.ts';
 import type { UnitsOfWork } from '../db/unit-of-work.ts';
+import { Fault } from '../fault.ts';
+import { tokenOwner } from '../mail/find-token.ts';
+import { mailTokenInvalid } from '../mail/mail-token.ts';
 import { type Call, callerOf, callOf } from '../rpc/call.ts';
 import type { AccessTokens } from './access-token.ts';
 import { changePassword } from './change-password.ts';
 import { refuseCommonPassword } from './common-password.ts';
 import { createComparison } from './compare-password.ts';
 import { endSession } from './end-sessions.ts';
-import { refuseEvenly } from './even-refusal.ts';
+import { answerEvenly, refuseEvenly } from './even-refusal.ts';
 import { getUser } from './find-account.ts';
 import { listSessions } from './list-sessions.ts';
 import type { LiveSessions } from './live-sessions.ts';
@@ -16,11 +19,15 @@ import { logIn } from './log-in.ts';
 import { sessionInfoMessage, sessionMessage, userMessage } from './message.ts';
 import type { PasswordHasher } from './password.ts';
 import { refreshSession } from './refresh-session.ts';
+import { requestEmailVerification } from './request-email-verification.ts';
+import { requestPasswordReset } from './request-password-reset.ts';
+import { resetPassword } from './reset-password.ts';
 import { type Enrol, signUp } from './sign-up.ts';
 import type { SignedIn } from './signed-in.ts';
 import { checkTimeZone } from './time-zone.ts';
 import { updateCurrentUser } from './update-current-user.ts';
 import { normalEmail } from './user.entity.ts';
+import { verifyEmail } from './verify-email.ts';
 
 export interface AuthDeps {
   readonly units: UnitsOfWork;
@@ -28,16 +35,28 @@ export interface AuthDeps {
   readonly tokens: AccessTokens;
   readonly sessions: LiveSessions;
   readonly enrol: Enrol;
+  /** Whether mails can be sent. */
+  readonly mails: boolean;
 }
 
 /** The handlers of amrutam.auth.v1.AuthService. */
-export function authService({ units, passwords, tokens, sessions, enrol }: AuthDeps): ServiceImpl<typeof AuthService> {
+export function authService({
+  units,
+  passwords,
+  tokens,
+  sessions,
+  enrol,
+  mails,
+}: AuthDeps): ServiceImpl<typeof AuthService> {
   const session = async (signedIn: SignedIn) => {
     const { user, session } = signedIn;
     const access = await tokens.issue({ userId: user.id, sessionId: session.id, role: user.role });
     return { session: sessionMessage(signedIn, access) };
   };
   const compared = createComparison(units, passwords);
+  const mustSendMails = () => {
+    if (!mails) throw new Fault('MAIL_OFF', 'this service sends no mail');
+  };
   return {
     async signUp({ email, password, displayName, role, timeZone }, ctx) {
       refuseCommonPassword('password', password, { email, displayName });
@@ -98,6 +117,35 @@ export function authService({ units, passwords, tokens, sessions, enrol }: AuthD
       const newHash = verdict.ok ? await passwords.hash(newPassword, ctx.signal) : '';
       const change = { userId, sessionId, passwordHash: user.passwordHash, matches: verdict.ok, newHash };
       await units.write(callOf(ctx), (work) => changePassword(work, change));
+      return {};
+    },
+    async requestEmailVerification(_, ctx) {
+      mustSendMails();
+      const { userId } = callerOf(ctx);
+      await units.write(callOf(ctx), (work) => requestEmailVerification(work, userId));
+      return {};
+    },
+    async verifyEmail({ token }, ctx) {
+      await units.write(anonymous(ctx), (work) => verifyEmail(work, token));
+      return {};
+    },
+    async requestPasswordReset({ email }, ctx) {
+      mustSendMails();
+      await answerEvenly(ctx.signal, () =>
+        units.write(anonymous(ctx), (work) => requestPasswordReset(work, email), `Reset ${normalEmail(email)}`),
+      );
+      return {};
+    },
+    async resetPassword({ token, newPassword }, ctx) {
+      // Looked at before anything is hashed, and again under the lock.
+      const user = await units.read(ctx.signal, async (em, now) => {
+        const userId = await tokenOwner(em, { kind: 'PASSWORD_RESET', token }, now);
+        if (!userId) throw mailTokenInvalid();
+        return getUser(em, userId);
+      });
+      refuseCommonPassword('new_password', newPassword, user);
+      const newHash = await passwords.hash(newPassword, ctx.signal);
+      await units.write(anonymous(ctx), (work) => resetPassword(work, { token, newHash }));
       return {};
     },
   };

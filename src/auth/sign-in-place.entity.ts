@@ -56,12 +56,17 @@ export class SignInPlace extends SignInPlaceSchema.class {
     this.blockedUntil = new Date(now.getTime() + 1000 * Math.min(2 ** Math.min(over, 20), LONGEST_BLOCK_S));
   }
 
-  /** Forgets wrong passwords after a right one. */
-  succeeded(now: Date): void {
+  /** Forgets wrong passwords, since a new one was set from here: tries wait no more. */
+  forgiven(now: Date): void {
     this.failures = 0;
     this.blockedUntil = null;
-    this.signedInAt = now;
     this.seenAt = now;
+  }
+
+  /** Forgets wrong passwords after a right one. */
+  succeeded(now: Date): void {
+    this.forgiven(now);
+    this.signedInAt = now;
   }
 }
 SignInPlaceSchema.setClass(SignInPlace);

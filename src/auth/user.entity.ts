@@ -20,6 +20,8 @@ export const UserSchema = defineEntity({
     timeZone: p.text(),
     /** Wrong passwords since the last right one, from wherever they came. */
     failedSignIns: p.integer(),
+    /** When a token that was sent to the address came back. */
+    emailVerifiedAt: p.datetime().nullable(),
     createdAt: p.datetime(),
     updatedAt: p.datetime(),
   },
@@ -39,6 +41,7 @@ export class User extends UserSchema.class {
       displayName: account.displayName.trim(),
       state: 'ACTIVE',
       failedSignIns: 0,
+      emailVerifiedAt: null,
       createdAt: now,
       updatedAt: now,
     });
@@ -79,6 +82,13 @@ export class User extends UserSchema.class {
   /** `timeZone` is an IANA name that was checked. */
   moveTo(timeZone: string, now: Date): void {
     this.timeZone = timeZone;
+    this.updatedAt = now;
+  }
+
+  /** The address is the user's own. Again changes nothing. */
+  verifyEmail(now: Date): void {
+    if (this.emailVerifiedAt) return;
+    this.emailVerifiedAt = now;
     this.updatedAt = now;
   }
 

@@ -4,6 +4,7 @@ import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
 import { freshDatabase, type TestDatabase } from '../../test/support/database.ts';
 import { jobFigures } from '../jobs/job-figures.ts';
+import { wakeDelivery } from '../mail/wake-delivery.ts';
 import { migrate, missingMigrations } from './migrate.ts';
 import { createOrm } from './orm.ts';
 import { forkFor } from './statement.ts';
@@ -110,6 +111,11 @@ test('clinics in one database, a schema each, have everything for themselves, th
     await admin.query(`SELECT ${a}.add_job('purge-answers', run_at => now() - interval '1 hour')`);
     const lags = await Promise.all(orms.map((orm) => jobFigures(orm, AbortSignal.timeout(5_000))));
     expect(lags.map(([first]) => Math.floor((first?.lagSeconds ?? 0) / 3_600))).toEqual([1, 0]);
+    for (const orm of orms) await wakeDelivery(forkFor(orm));
+    for (const schema of [a, b])
+      expect((await admin.query(`SELECT FROM ${schema}.jobs WHERE task_identifier = 'deliver-mails'`)).rowCount).toBe(
+        1,
+      );
     for (const orm of orms) await orm.close();
     const { rows } = await admin.query(
       `SELECT nspname FROM pg_namespace WHERE nspname IN ('graphile_worker', 'public_worker')`,

@@ -1,4 +1,4 @@
-import type { MikroORM } from '@mikro-orm/postgresql';
+import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { Logger, runMigrations } from 'graphile-worker';
 import pg from 'pg';
 import { patientOptions } from './orm.ts';
@@ -20,9 +20,15 @@ const names = new WeakMap<MikroORM, string>();
 export async function workerSchema(orm: MikroORM, signal = AbortSignal.timeout(ASKING_MS)): Promise<string> {
   const known = names.get(orm);
   if (known) return known;
-  const found = await row<{ name: string }>(forkFor(orm, signal), ASKED);
+  const name = await workerSchemaIn(forkFor(orm, signal));
+  names.set(orm, name);
+  return name;
+}
+
+/** The same, asked in the transaction of `em`, which is to need no other connection. */
+export async function workerSchemaIn(em: EntityManager): Promise<string> {
+  const found = await row<{ name: string }>(em, ASKED);
   if (!found?.name) throw new Error('the search path names no schema that is there');
-  names.set(orm, found.name);
   return found.name;
 }
 

@@ -3,11 +3,13 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import pg from 'pg';
 import { query } from '../../test/support/calls.ts';
+import { sentToken } from '../../test/support/mails.ts';
 import { person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import { createOrm } from '../db/orm.ts';
 import { sql } from '../db/sql.ts';
-import { rows } from '../db/statement.ts';
+import { forkFor, rows } from '../db/statement.ts';
+import { wakeDelivery } from '../mail/wake-delivery.ts';
 import { freeAbandoned } from './free-abandoned.ts';
 import { jobFigures } from './job-figures.ts';
 import { JOBS } from './jobs.ts';
@@ -148,6 +150,16 @@ test('figures say for how long a job is due and not done, how often it failed, a
   expect(due?.lagSeconds).toBeLessThan(660);
 });
 
+test('mails go after thirty days, with their tokens, whatever became of them, and younger ones stay', async () => {
+  const { id } = await person(server, 'PATIENT');
+  for (const kind of ['VERIFICATION', 'PASSWORD_RESET'] as const) await sentToken(server, id, kind);
+  await query(server, sql`UPDATE mail SET created_at = now() - interval '31 days' WHERE kind = 'VERIFICATION'`);
+  expect(await done('purge-mails')).toBe(1);
+  expect(await query(server, sql`SELECT kind FROM mail JOIN mail_token ON mail_id = id`)).toEqual([
+    { kind: 'PASSWORD_RESET' },
+  ]);
+});
+
 describe('under a role that owns nothing', () => {
   const role = `jobs_${randomUUID().slice(0, 8)}`;
   let orm: MikroORM;
@@ -182,6 +194,7 @@ describe('under a role that owns nothing', () => {
   });
 
   test('jobs can be queued, seen, and given back', async () => {
+    await wakeDelivery(forkFor(orm));
     expect((await jobFigures(orm, AbortSignal.timeout(5_000)))[0]?.lagSeconds).toBeGreaterThan(0);
     await query(
       server,

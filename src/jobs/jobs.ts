@@ -7,7 +7,7 @@ const HOUR_MS = 3_600_000;
 /** Months of audit partitions kept ahead. */
 const MONTHS_AHEAD = 24;
 
-/** Everything that is done again and again. */
+/** What is done again and again, whatever is configured. */
 export const JOBS: readonly Job[] = [
   {
     name: 'purge-answers',
@@ -31,6 +31,13 @@ export const JOBS: readonly Job[] = [
     schedule: '27 * * * *',
     overdueMs: HOUR_MS,
     run: purge('session', sql`least(expires_at, coalesce(revoked_at, expires_at)) < now() - interval '30 days'`),
+  },
+  {
+    // Those of reminders show for as long that there was one. Their tokens go with them.
+    name: 'purge-mails',
+    schedule: '47 * * * *',
+    overdueMs: HOUR_MS,
+    run: purge('mail', sql`created_at < now() - interval '30 days'`),
   },
   {
     name: 'extend-audit-log',

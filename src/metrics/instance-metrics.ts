@@ -2,11 +2,13 @@ import { Gauge, Registry } from 'prom-client';
 import type { SealFigures } from '../audit/seal-figures.ts';
 import type { WalArchive } from '../db/wal-archive.ts';
 import type { JobFigures } from '../jobs/job-figures.ts';
+import type { MailFigures } from '../mail/mail-figures.ts';
 import { version } from '../version.ts';
+import { type MailMetrics, mailMetrics } from './mail-metrics.ts';
 import type { Snapshot } from './metrics.ts';
 
 /** What there is once in an instance, however many processes it has. */
-export interface InstanceMetrics {
+export interface InstanceMetrics extends Pick<MailMetrics, 'mailed'> {
   snapshot(): Promise<Snapshot>;
 }
 
@@ -15,9 +17,11 @@ interface Asked {
   readonly jobs: () => Promise<readonly JobFigures[]>;
   readonly archive: () => Promise<WalArchive | undefined>;
   readonly seals: () => Promise<SealFigures | undefined>;
+  /** Absent where no mails are sent. */
+  readonly mails?: (() => Promise<MailFigures | undefined>) | undefined;
 }
 
-export function instanceMetrics({ jobs, archive, seals }: Asked): InstanceMetrics {
+export function instanceMetrics({ jobs, archive, seals, mails }: Asked): InstanceMetrics {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -38,9 +42,11 @@ export function instanceMetrics({ jobs, archive, seals }: Asked): InstanceMetric
   const done = ofJob('job_succeeded_timestamp_seconds', 'When a background job was last done, in seconds since 1970.');
   const tellArchive = archiveGauges(registry);
   const tellSeals = sealGauges(registry);
+  const mail = mails && mailMetrics(registry, mails);
   return {
+    mailed: (kind, result) => mail?.mailed(kind, result),
     async snapshot() {
-      const [found, archived, sealed] = await Promise.all([jobs(), archive(), seals()]);
+      const [found, archived, sealed] = await Promise.all([jobs(), archive(), seals(), mail?.look()]);
       tellArchive(archived);
       tellSeals(sealed);
       for (const gauge of [lag, failures, done]) gauge.reset();

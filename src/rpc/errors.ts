@@ -39,6 +39,8 @@ export const CODE: Record<Reason, Code> = {
   REQUEST_ID_REUSED: Code.FailedPrecondition,
   TOO_EARLY: Code.FailedPrecondition,
   TOO_LATE: Code.FailedPrecondition,
+  MAIL_TOKEN_INVALID: Code.FailedPrecondition,
+  MAIL_OFF: Code.FailedPrecondition,
   IN_PROGRESS: Code.Aborted,
   CONTENTION: Code.Aborted,
   RATE_LIMITED: Code.ResourceExhausted,

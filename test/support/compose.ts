@@ -24,9 +24,14 @@ export interface ComposedService {
   readonly [setting: string]: unknown;
 }
 
-/** docker-compose.yml as Compose understands it where no variable is set. */
-export async function readCompose(): Promise<Composed> {
-  const text = await readFile('docker-compose.yml', 'utf8');
-  const defaulted = text.replaceAll(/\$\{[A-Z_]+:-([^}]*)\}/g, '$1').replaceAll('$$', '$');
+/** docker-compose.yml, or another such file, as Compose understands it where no variable is set but those `given`. */
+export async function readCompose(
+  file = 'docker-compose.yml',
+  given: Readonly<Record<string, string>> = {},
+): Promise<Composed> {
+  const text = await readFile(file, 'utf8');
+  const defaulted = text
+    .replaceAll(/\$\{([A-Z_]+):[-?]([^}]*)\}/g, (_, name: string, otherwise: string) => given[name] ?? otherwise)
+    .replaceAll('$$', '$');
   return parse(defaulted, { merge: true }) as Composed;
 }

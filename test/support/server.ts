@@ -32,7 +32,10 @@ export interface TestServer {
 
 /** What may be different from the default: `databaseUrl` and `keysFile` share another test server's. */
 export type TestServerOptions = Partial<
-  Pick<ServerDeps, 'corsOrigins' | 'trustedProxies' | 'tls' | 'takeTurn' | 'shelf' | 'replica' | 'auditKeysFile'>
+  Pick<
+    ServerDeps,
+    'corsOrigins' | 'trustedProxies' | 'tls' | 'takeTurn' | 'shelf' | 'replica' | 'auditKeysFile' | 'mail'
+  >
 > & {
   readonly databaseUrl?: string;
   readonly keysFile?: string;
@@ -54,7 +57,17 @@ export async function startServer(given: TestServerOptions = {}): Promise<TestSe
   const logged: string[] = [];
   const log = createLog('debug', { write: (line: string) => void logged.push(line) });
   let shifted = 0;
-  const deps = { corsOrigins: [], trustedProxies: [], ...options, orm, keys, log, jwt: JWT, instance: 'test' };
+  const deps = {
+    corsOrigins: [],
+    trustedProxies: [],
+    mail: {},
+    ...options,
+    orm,
+    keys,
+    log,
+    jwt: JWT,
+    instance: 'test',
+  };
   const server = build({
     ...deps,
     databasePool: pool,

@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file amrutam/auth/v1/auth.proto.
  */
 export const file_amrutam_auth_v1_auth: GenFile = /*@__PURE__*/
-  fileDesc("ChphbXJ1dGFtL2F1dGgvdjEvYXV0aC5wcm90bxIPYW1ydXRhbS5hdXRoLnYxIs0BCgRVc2VyEgoKAmlkGAEgASgJEg0KBWVtYWlsGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRIlCgRyb2xlGAQgASgOMhcuYW1ydXRhbS5hY2Nlc3MudjEuUm9sZRIpCgVzdGF0ZRgFIAEoDjIaLmFtcnV0YW0uYXV0aC52MS5Vc2VyU3RhdGUSEQoJdGltZV96b25lGAYgASgJEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLkAQoHU2Vzc2lvbhIKCgJpZBgBIAEoCRIUCgxhY2Nlc3NfdG9rZW4YAiABKAkSPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1yZWZyZXNoX3Rva2VuGAQgASgJEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiMKBHVzZXIYBiABKAsyFS5hbXJ1dGFtLmF1dGgudjEuVXNlciLvAQoLU2Vzc2lvbkluZm8SCgoCaWQYASABKAkSLwoLY3JlYXRlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEWxhc3RfcmVmcmVzaF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKdXNlcl9hZ2VudBgFIAEoCRIWCg5jbGllbnRfYWRkcmVzcxgGIAEoCRIPCgdjdXJyZW50GAcgASgIIq4CCg1TaWduVXBSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRj+AWABEigKCHBhc3N3b3JkGAIgASgJQha6SBNyERAPGIABMgpeW15ceDAwXSokEnUKDGRpc3BsYXlfbmFtZRgDIAEoCUJfukhccloYZDJWXlteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKltccHtMfVxwe059XVteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKiQSMQoEcm9sZRgEIAEoDjIXLmFtcnV0YW0uYWNjZXNzLnYxLlJvbGVCCrpIB4IBBBgBGAISLgoJdGltZV96b25lGAUgASgJQhu6SBhyFhhAMhJeW0EtWmEtejAtOV8rLy1dKiQiOwoOU2lnblVwUmVzcG9uc2USKQoHc2Vzc2lvbhgBIAEoCzIYLmFtcnV0YW0uYXV0aC52MS5TZXNzaW9uIl8KDExvZ0luUmVxdWVzdBIlCgVlbWFpbBgBIAEoCUIWukgTchEQARj+ATIKXlteXHgwMF0qJBIoCghwYXNzd29yZBgCIAEoCUIWukgTchEQARiAATIKXlteXHgwMF0qJCI6Cg1Mb2dJblJlc3BvbnNlEikKB3Nlc3Npb24YASABKAsyGC5hbXJ1dGFtLmF1dGgudjEuU2Vzc2lvbiJMChVSZWZyZXNoU2Vzc2lvblJlcXVlc3QSMwoNcmVmcmVzaF90b2tlbhgBIAEoCUIcukgZchcQARiAATIQXltBLVphLXowLTlfLV0qJCJDChZSZWZyZXNoU2Vzc2lvblJlc3BvbnNlEikKB3Nlc3Npb24YASABKAsyGC5hbXJ1dGFtLmF1dGgudjEuU2Vzc2lvbiIPCg1Mb2dPdXRSZXF1ZXN0IhAKDkxvZ091dFJlc3BvbnNlIhcKFUdldEN1cnJlbnRVc2VyUmVxdWVzdCI9ChZHZXRDdXJyZW50VXNlclJlc3BvbnNlEiMKBHVzZXIYASABKAsyFS5hbXJ1dGFtLmF1dGgudjEuVXNlciLsAQoYVXBkYXRlQ3VycmVudFVzZXJSZXF1ZXN0EnoKDGRpc3BsYXlfbmFtZRgBIAEoCUJfukhccloYZDJWXlteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKltccHtMfVxwe059XVteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKiRIAIgBARI1Cgl0aW1lX3pvbmUYAiABKAlCHbpIGnIYEAEYQDISXltBLVphLXowLTlfKy8tXSokSAGIAQFCDwoNX2Rpc3BsYXlfbmFtZUIMCgpfdGltZV96b25lIkAKGVVwZGF0ZUN1cnJlbnRVc2VyUmVzcG9uc2USIwoEdXNlchgBIAEoCzIVLmFtcnV0YW0uYXV0aC52MS5Vc2VyIhUKE0xpc3RTZXNzaW9uc1JlcXVlc3QiRgoUTGlzdFNlc3Npb25zUmVzcG9uc2USLgoIc2Vzc2lvbnMYASADKAsyHC5hbXJ1dGFtLmF1dGgudjEuU2Vzc2lvbkluZm8iNAoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSHAoKc2Vzc2lvbl9pZBgBIAEoCUIIukgFcgOwAQEiFwoVUmV2b2tlU2Vzc2lvblJlc3BvbnNlIncKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBIwChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQha6SBNyERABGIABMgpeW15ceDAwXSokEiwKDG5ld19wYXNzd29yZBgCIAEoCUIWukgTchEQDxiAATIKXlteXHgwMF0qJCIYChZDaGFuZ2VQYXNzd29yZFJlc3BvbnNlKlgKCVVzZXJTdGF0ZRIaChZVU0VSX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRVVNFUl9TVEFURV9BQ1RJVkUQARIYChRVU0VSX1NUQVRFX1NVU1BFTkRFRBACMoUHCgtBdXRoU2VydmljZRJRCgZTaWduVXASHi5hbXJ1dGFtLmF1dGgudjEuU2lnblVwUmVxdWVzdBofLmFtcnV0YW0uYXV0aC52MS5TaWduVXBSZXNwb25zZSIGqrsYAggBEk4KBUxvZ0luEh0uYW1ydXRhbS5hdXRoLnYxLkxvZ0luUmVxdWVzdBoeLmFtcnV0YW0uYXV0aC52MS5Mb2dJblJlc3BvbnNlIgaquxgCCAESaQoOUmVmcmVzaFNlc3Npb24SJi5hbXJ1dGFtLmF1dGgudjEuUmVmcmVzaFNlc3Npb25SZXF1ZXN0GicuYW1ydXRhbS5hdXRoLnYxLlJlZnJlc2hTZXNzaW9uUmVzcG9uc2UiBqq7GAIIARJRCgZMb2dPdXQSHi5hbXJ1dGFtLmF1dGgudjEuTG9nT3V0UmVxdWVzdBofLmFtcnV0YW0uYXV0aC52MS5Mb2dPdXRSZXNwb25zZSIGqrsYAhABEmkKDkdldEN1cnJlbnRVc2VyEiYuYW1ydXRhbS5hdXRoLnYxLkdldEN1cnJlbnRVc2VyUmVxdWVzdBonLmFtcnV0YW0uYXV0aC52MS5HZXRDdXJyZW50VXNlclJlc3BvbnNlIgaquxgCEAEScgoRVXBkYXRlQ3VycmVudFVzZXISKS5hbXJ1dGFtLmF1dGgudjEuVXBkYXRlQ3VycmVudFVzZXJSZXF1ZXN0GiouYW1ydXRhbS5hdXRoLnYxLlVwZGF0ZUN1cnJlbnRVc2VyUmVzcG9uc2UiBqq7GAIQARJjCgxMaXN0U2Vzc2lvbnMSJC5hbXJ1dGFtLmF1dGgudjEuTGlzdFNlc3Npb25zUmVxdWVzdBolLmFtcnV0YW0uYXV0aC52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIGqrsYAhABEmYKDVJldm9rZVNlc3Npb24SJS5hbXJ1dGFtLmF1dGgudjEuUmV2b2tlU2Vzc2lvblJlcXVlc3QaJi5hbXJ1dGFtLmF1dGgudjEuUmV2b2tlU2Vzc2lvblJlc3BvbnNlIgaquxgCEAESaQoOQ2hhbmdlUGFzc3dvcmQSJi5hbXJ1dGFtLmF1dGgudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GicuYW1ydXRhbS5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiBqq7GAIQAWIGcHJvdG8z", [file_amrutam_access_v1_access, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("ChphbXJ1dGFtL2F1dGgvdjEvYXV0aC5wcm90bxIPYW1ydXRhbS5hdXRoLnYxIuUBCgRVc2VyEgoKAmlkGAEgASgJEg0KBWVtYWlsGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRIlCgRyb2xlGAQgASgOMhcuYW1ydXRhbS5hY2Nlc3MudjEuUm9sZRIpCgVzdGF0ZRgFIAEoDjIaLmFtcnV0YW0uYXV0aC52MS5Vc2VyU3RhdGUSEQoJdGltZV96b25lGAYgASgJEi8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5lbWFpbF92ZXJpZmllZBgIIAEoCCLkAQoHU2Vzc2lvbhIKCgJpZBgBIAEoCRIUCgxhY2Nlc3NfdG9rZW4YAiABKAkSPAoYYWNjZXNzX3Rva2VuX2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1yZWZyZXNoX3Rva2VuGAQgASgJEj0KGXJlZnJlc2hfdG9rZW5fZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiMKBHVzZXIYBiABKAsyFS5hbXJ1dGFtLmF1dGgudjEuVXNlciLvAQoLU2Vzc2lvbkluZm8SCgoCaWQYASABKAkSLwoLY3JlYXRlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEWxhc3RfcmVmcmVzaF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKdXNlcl9hZ2VudBgFIAEoCRIWCg5jbGllbnRfYWRkcmVzcxgGIAEoCRIPCgdjdXJyZW50GAcgASgIIq4CCg1TaWduVXBSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRj+AWABEigKCHBhc3N3b3JkGAIgASgJQha6SBNyERAPGIABMgpeW15ceDAwXSokEnUKDGRpc3BsYXlfbmFtZRgDIAEoCUJfukhccloYZDJWXlteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKltccHtMfVxwe059XVteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKiQSMQoEcm9sZRgEIAEoDjIXLmFtcnV0YW0uYWNjZXNzLnYxLlJvbGVCCrpIB4IBBBgBGAISLgoJdGltZV96b25lGAUgASgJQhu6SBhyFhhAMhJeW0EtWmEtejAtOV8rLy1dKiQiOwoOU2lnblVwUmVzcG9uc2USKQoHc2Vzc2lvbhgBIAEoCzIYLmFtcnV0YW0uYXV0aC52MS5TZXNzaW9uIl8KDExvZ0luUmVxdWVzdBIlCgVlbWFpbBgBIAEoCUIWukgTchEQARj+ATIKXlteXHgwMF0qJBIoCghwYXNzd29yZBgCIAEoCUIWukgTchEQARiAATIKXlteXHgwMF0qJCI6Cg1Mb2dJblJlc3BvbnNlEikKB3Nlc3Npb24YASABKAsyGC5hbXJ1dGFtLmF1dGgudjEuU2Vzc2lvbiJMChVSZWZyZXNoU2Vzc2lvblJlcXVlc3QSMwoNcmVmcmVzaF90b2tlbhgBIAEoCUIcukgZchcQARiAATIQXltBLVphLXowLTlfLV0qJCJDChZSZWZyZXNoU2Vzc2lvblJlc3BvbnNlEikKB3Nlc3Npb24YASABKAsyGC5hbXJ1dGFtLmF1dGgudjEuU2Vzc2lvbiIPCg1Mb2dPdXRSZXF1ZXN0IhAKDkxvZ091dFJlc3BvbnNlIhcKFUdldEN1cnJlbnRVc2VyUmVxdWVzdCI9ChZHZXRDdXJyZW50VXNlclJlc3BvbnNlEiMKBHVzZXIYASABKAsyFS5hbXJ1dGFtLmF1dGgudjEuVXNlciLsAQoYVXBkYXRlQ3VycmVudFVzZXJSZXF1ZXN0EnoKDGRpc3BsYXlfbmFtZRgBIAEoCUJfukhccloYZDJWXlteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKltccHtMfVxwe059XVteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKiRIAIgBARI1Cgl0aW1lX3pvbmUYAiABKAlCHbpIGnIYEAEYQDISXltBLVphLXowLTlfKy8tXSokSAGIAQFCDwoNX2Rpc3BsYXlfbmFtZUIMCgpfdGltZV96b25lIkAKGVVwZGF0ZUN1cnJlbnRVc2VyUmVzcG9uc2USIwoEdXNlchgBIAEoCzIVLmFtcnV0YW0uYXV0aC52MS5Vc2VyIhUKE0xpc3RTZXNzaW9uc1JlcXVlc3QiRgoUTGlzdFNlc3Npb25zUmVzcG9uc2USLgoIc2Vzc2lvbnMYASADKAsyHC5hbXJ1dGFtLmF1dGgudjEuU2Vzc2lvbkluZm8iNAoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSHAoKc2Vzc2lvbl9pZBgBIAEoCUIIukgFcgOwAQEiFwoVUmV2b2tlU2Vzc2lvblJlc3BvbnNlIncKFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBIwChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQha6SBNyERABGIABMgpeW15ceDAwXSokEiwKDG5ld19wYXNzd29yZBgCIAEoCUIWukgTchEQDxiAATIKXlteXHgwMF0qJCIYChZDaGFuZ2VQYXNzd29yZFJlc3BvbnNlIiEKH1JlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlcXVlc3QiIgogUmVxdWVzdEVtYWlsVmVyaWZpY2F0aW9uUmVzcG9uc2UiQQoSVmVyaWZ5RW1haWxSZXF1ZXN0EisKBXRva2VuGAEgASgJQhy6SBlyFxABGIABMhBeW0EtWmEtejAtOV8tXSokIhUKE1ZlcmlmeUVtYWlsUmVzcG9uc2UiRAobUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXF1ZXN0EiUKBWVtYWlsGAEgASgJQha6SBNyERABGP4BMgpeW15ceDAwXSokIh4KHFJlcXVlc3RQYXNzd29yZFJlc2V0UmVzcG9uc2UicQoUUmVzZXRQYXNzd29yZFJlcXVlc3QSKwoFdG9rZW4YASABKAlCHLpIGXIXEAEYgAEyEF5bQS1aYS16MC05Xy1dKiQSLAoMbmV3X3Bhc3N3b3JkGAIgASgJQha6SBNyERAPGIABMgpeW15ceDAwXSokIhcKFVJlc2V0UGFzc3dvcmRSZXNwb25zZSpYCglVc2VyU3RhdGUSGgoWVVNFUl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVVTRVJfU1RBVEVfQUNUSVZFEAESGAoUVVNFUl9TVEFURV9TVVNQRU5ERUQQAjLWCgoLQXV0aFNlcnZpY2USUQoGU2lnblVwEh4uYW1ydXRhbS5hdXRoLnYxLlNpZ25VcFJlcXVlc3QaHy5hbXJ1dGFtLmF1dGgudjEuU2lnblVwUmVzcG9uc2UiBqq7GAIIARJOCgVMb2dJbhIdLmFtcnV0YW0uYXV0aC52MS5Mb2dJblJlcXVlc3QaHi5hbXJ1dGFtLmF1dGgudjEuTG9nSW5SZXNwb25zZSIGqrsYAggBEmkKDlJlZnJlc2hTZXNzaW9uEiYuYW1ydXRhbS5hdXRoLnYxLlJlZnJlc2hTZXNzaW9uUmVxdWVzdBonLmFtcnV0YW0uYXV0aC52MS5SZWZyZXNoU2Vzc2lvblJlc3BvbnNlIgaquxgCCAESUQoGTG9nT3V0Eh4uYW1ydXRhbS5hdXRoLnYxLkxvZ091dFJlcXVlc3QaHy5hbXJ1dGFtLmF1dGgudjEuTG9nT3V0UmVzcG9uc2UiBqq7GAIQARJpCg5HZXRDdXJyZW50VXNlchImLmFtcnV0YW0uYXV0aC52MS5HZXRDdXJyZW50VXNlclJlcXVlc3QaJy5hbXJ1dGFtLmF1dGgudjEuR2V0Q3VycmVudFVzZXJSZXNwb25zZSIGqrsYAhABEnIKEVVwZGF0ZUN1cnJlbnRVc2VyEikuYW1ydXRhbS5hdXRoLnYxLlVwZGF0ZUN1cnJlbnRVc2VyUmVxdWVzdBoqLmFtcnV0YW0uYXV0aC52MS5VcGRhdGVDdXJyZW50VXNlclJlc3BvbnNlIgaquxgCEAESYwoMTGlzdFNlc3Npb25zEiQuYW1ydXRhbS5hdXRoLnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaJS5hbXJ1dGFtLmF1dGgudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiBqq7GAIQARJmCg1SZXZva2VTZXNzaW9uEiUuYW1ydXRhbS5hdXRoLnYxLlJldm9rZVNlc3Npb25SZXF1ZXN0GiYuYW1ydXRhbS5hdXRoLnYxLlJldm9rZVNlc3Npb25SZXNwb25zZSIGqrsYAhABEmkKDkNoYW5nZVBhc3N3b3JkEiYuYW1ydXRhbS5hdXRoLnYxLkNoYW5nZVBhc3N3b3JkUmVxdWVzdBonLmFtcnV0YW0uYXV0aC52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIgaquxgCEAEShwEKGFJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvbhIwLmFtcnV0YW0uYXV0aC52MS5SZXF1ZXN0RW1haWxWZXJpZmljYXRpb25SZXF1ZXN0GjEuYW1ydXRhbS5hdXRoLnYxLlJlcXVlc3RFbWFpbFZlcmlmaWNhdGlvblJlc3BvbnNlIgaquxgCEAESYAoLVmVyaWZ5RW1haWwSIy5hbXJ1dGFtLmF1dGgudjEuVmVyaWZ5RW1haWxSZXF1ZXN0GiQuYW1ydXRhbS5hdXRoLnYxLlZlcmlmeUVtYWlsUmVzcG9uc2UiBqq7GAIIARJ7ChRSZXF1ZXN0UGFzc3dvcmRSZXNldBIsLmFtcnV0YW0uYXV0aC52MS5SZXF1ZXN0UGFzc3dvcmRSZXNldFJlcXVlc3QaLS5hbXJ1dGFtLmF1dGgudjEuUmVxdWVzdFBhc3N3b3JkUmVzZXRSZXNwb25zZSIGqrsYAggBEmYKDVJlc2V0UGFzc3dvcmQSJS5hbXJ1dGFtLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlcXVlc3QaJi5hbXJ1dGFtLmF1dGgudjEuUmVzZXRQYXNzd29yZFJlc3BvbnNlIgaquxgCCAFiBnByb3RvMw", [file_amrutam_access_v1_access, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * An account.
@@ -73,6 +73,13 @@ export type User = Message<"amrutam.auth.v1.User"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 7;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * Output only. Whether a token that was sent to the address came back: by VerifyEmail or ResetPassword.
+   *
+   * @generated from field: bool email_verified = 8;
+   */
+  emailVerified: boolean;
 };
 
 /**
@@ -594,6 +601,151 @@ export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = 
   messageDesc(file_amrutam_auth_v1_auth, 20);
 
 /**
+ * Request of RequestEmailVerification.
+ *
+ * @generated from message amrutam.auth.v1.RequestEmailVerificationRequest
+ */
+export type RequestEmailVerificationRequest = Message<"amrutam.auth.v1.RequestEmailVerificationRequest"> & {
+};
+
+/**
+ * Describes the message amrutam.auth.v1.RequestEmailVerificationRequest.
+ * Use `create(RequestEmailVerificationRequestSchema)` to create a new message.
+ */
+export const RequestEmailVerificationRequestSchema: GenMessage<RequestEmailVerificationRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_auth_v1_auth, 21);
+
+/**
+ * Response of RequestEmailVerification.
+ *
+ * @generated from message amrutam.auth.v1.RequestEmailVerificationResponse
+ */
+export type RequestEmailVerificationResponse = Message<"amrutam.auth.v1.RequestEmailVerificationResponse"> & {
+};
+
+/**
+ * Describes the message amrutam.auth.v1.RequestEmailVerificationResponse.
+ * Use `create(RequestEmailVerificationResponseSchema)` to create a new message.
+ */
+export const RequestEmailVerificationResponseSchema: GenMessage<RequestEmailVerificationResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_auth_v1_auth, 22);
+
+/**
+ * Request of VerifyEmail.
+ *
+ * @generated from message amrutam.auth.v1.VerifyEmailRequest
+ */
+export type VerifyEmailRequest = Message<"amrutam.auth.v1.VerifyEmailRequest"> & {
+  /**
+   * As the mail has it: 43 letters, digits, "-" and "_".
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+};
+
+/**
+ * Describes the message amrutam.auth.v1.VerifyEmailRequest.
+ * Use `create(VerifyEmailRequestSchema)` to create a new message.
+ */
+export const VerifyEmailRequestSchema: GenMessage<VerifyEmailRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_auth_v1_auth, 23);
+
+/**
+ * Response of VerifyEmail.
+ *
+ * @generated from message amrutam.auth.v1.VerifyEmailResponse
+ */
+export type VerifyEmailResponse = Message<"amrutam.auth.v1.VerifyEmailResponse"> & {
+};
+
+/**
+ * Describes the message amrutam.auth.v1.VerifyEmailResponse.
+ * Use `create(VerifyEmailResponseSchema)` to create a new message.
+ */
+export const VerifyEmailResponseSchema: GenMessage<VerifyEmailResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_auth_v1_auth, 24);
+
+/**
+ * Request of RequestPasswordReset.
+ *
+ * @generated from message amrutam.auth.v1.RequestPasswordResetRequest
+ */
+export type RequestPasswordResetRequest = Message<"amrutam.auth.v1.RequestPasswordResetRequest"> & {
+  /**
+   * The account's address; letter case doesn't matter.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+};
+
+/**
+ * Describes the message amrutam.auth.v1.RequestPasswordResetRequest.
+ * Use `create(RequestPasswordResetRequestSchema)` to create a new message.
+ */
+export const RequestPasswordResetRequestSchema: GenMessage<RequestPasswordResetRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_auth_v1_auth, 25);
+
+/**
+ * Response of RequestPasswordReset.
+ *
+ * @generated from message amrutam.auth.v1.RequestPasswordResetResponse
+ */
+export type RequestPasswordResetResponse = Message<"amrutam.auth.v1.RequestPasswordResetResponse"> & {
+};
+
+/**
+ * Describes the message amrutam.auth.v1.RequestPasswordResetResponse.
+ * Use `create(RequestPasswordResetResponseSchema)` to create a new message.
+ */
+export const RequestPasswordResetResponseSchema: GenMessage<RequestPasswordResetResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_auth_v1_auth, 26);
+
+/**
+ * Request of ResetPassword.
+ *
+ * @generated from message amrutam.auth.v1.ResetPasswordRequest
+ */
+export type ResetPasswordRequest = Message<"amrutam.auth.v1.ResetPasswordRequest"> & {
+  /**
+   * As the mail has it: 43 letters, digits, "-" and "_".
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * 15 to 128 characters of any kind. The commonest passwords are refused.
+   *
+   * @generated from field: string new_password = 2;
+   */
+  newPassword: string;
+};
+
+/**
+ * Describes the message amrutam.auth.v1.ResetPasswordRequest.
+ * Use `create(ResetPasswordRequestSchema)` to create a new message.
+ */
+export const ResetPasswordRequestSchema: GenMessage<ResetPasswordRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_auth_v1_auth, 27);
+
+/**
+ * Response of ResetPassword.
+ *
+ * @generated from message amrutam.auth.v1.ResetPasswordResponse
+ */
+export type ResetPasswordResponse = Message<"amrutam.auth.v1.ResetPasswordResponse"> & {
+};
+
+/**
+ * Describes the message amrutam.auth.v1.ResetPasswordResponse.
+ * Use `create(ResetPasswordResponseSchema)` to create a new message.
+ */
+export const ResetPasswordResponseSchema: GenMessage<ResetPasswordResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_auth_v1_auth, 28);
+
+/**
  * Whether an account may be used.
  *
  * @generated from enum amrutam.auth.v1.UserState
@@ -740,6 +892,55 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof ChangePasswordRequestSchema;
     output: typeof ChangePasswordResponseSchema;
+  },
+  /**
+   * Sends a token to the caller's address, valid for 24 hours from when it is sent, which VerifyEmail takes once. Asking again voids
+   * earlier ones. Sends nothing when the address is verified already.
+   * Refusals: MAIL_OFF, RATE_LIMITED (5 an hour that are sent, 5 calls a minute).
+   *
+   * @generated from rpc amrutam.auth.v1.AuthService.RequestEmailVerification
+   */
+  requestEmailVerification: {
+    methodKind: "unary";
+    input: typeof RequestEmailVerificationRequestSchema;
+    output: typeof RequestEmailVerificationResponseSchema;
+  },
+  /**
+   * Marks the address to which the token was sent as verified: its patient is reminded of appointments by mail. Needs no
+   * sign-in, since the mail may be read on another device.
+   * Refusals: MAIL_TOKEN_INVALID, RATE_LIMITED (10 a minute from a client address).
+   *
+   * @generated from rpc amrutam.auth.v1.AuthService.VerifyEmail
+   */
+  verifyEmail: {
+    methodKind: "unary";
+    input: typeof VerifyEmailRequestSchema;
+    output: typeof VerifyEmailResponseSchema;
+  },
+  /**
+   * Sends a token to the address, valid for 30 minutes from when it is sent, which ResetPassword takes once. Asking again voids
+   * earlier ones. Answers the same, after the same time, whether or not the address is an account's. An account gets at most 3
+   * in 30 minutes, beyond which the last one stays valid; one that is suspended gets none.
+   * Refusals: MAIL_OFF, RATE_LIMITED (10 a minute from a client address).
+   *
+   * @generated from rpc amrutam.auth.v1.AuthService.RequestPasswordReset
+   */
+  requestPasswordReset: {
+    methodKind: "unary";
+    input: typeof RequestPasswordResetRequestSchema;
+    output: typeof RequestPasswordResetResponseSchema;
+  },
+  /**
+   * Sets a new password and ends every session of the account; log in afterwards. Verifies the address, too: the token came
+   * from there. A wait after wrong passwords from the calling address ends.
+   * Refusals: MAIL_TOKEN_INVALID, FIELD_INVALID, ACCOUNT_SUSPENDED, OVERLOADED, RATE_LIMITED (10 a minute from a client address).
+   *
+   * @generated from rpc amrutam.auth.v1.AuthService.ResetPassword
+   */
+  resetPassword: {
+    methodKind: "unary";
+    input: typeof ResetPasswordRequestSchema;
+    output: typeof ResetPasswordResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_amrutam_auth_v1_auth, 0);
