@@ -6,6 +6,7 @@ import { SignInPlaces } from './0005-sign-in-places.ts';
 import { BookingInPlace } from './0006-booking-in-place.ts';
 import { ListingChanges } from './0007-listing-changes.ts';
 import { GraphileWorker20 } from './0008-graphile-worker-20.ts';
+import { Schedules } from './0011-schedules.ts';
 import { Timelines } from './0012-timelines.ts';
 
 /** Every migration in order. They only go forward; a name that was released never changes. */
@@ -18,5 +19,6 @@ export const migrations = [
   { name: '0006-booking-in-place', class: BookingInPlace },
   { name: '0007-listing-changes', class: ListingChanges },
   { name: '0008-graphile-worker-20', class: GraphileWorker20 },
+  { name: '0011-schedules', class: Schedules },
   { name: '0012-timelines', class: Timelines },
 ];

@@ -40,9 +40,13 @@ const PATIENT = { lock_timeout: 0, statement_timeout: 0, idle_in_transaction_ses
 const LIKENESS = { 'pg_trgm.word_similarity_threshold': 0.33 };
 const ZONE = 'UTC';
 
-/** How rows arrive: instants as Date (MikroORM's default leaves them text), bigint as number: all of ours are counts. */
+/**
+ * How rows arrive: instants as Date (MikroORM's default leaves them text), dates as text, for a date is no instant; bigint as number:
+ * all of ours are counts.
+ */
 const types = new pg.TypeOverrides();
 types.setTypeParser(pg.types.builtins.INT8, Number);
+types.setTypeParser(pg.types.builtins.DATE, String);
 
 /** Makes the ORM; no connection is opened before the first statement. */
 export function createOrm(database: DatabaseOptions, entities: readonly EntitySchema[]): MikroORM {
