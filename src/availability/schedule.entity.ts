@@ -2,6 +2,9 @@ import { randomUUIDv7 as uuid } from 'node:crypto';
 import { defineEntity, p } from '@mikro-orm/postgresql';
 import { fieldInvalid } from '../fault.ts';
 
+/** The minute at which a day ends. */
+const MIDNIGHT = 1440;
+
 /** Whether a schedule makes slots. */
 export type ScheduleState = 'ACTIVE' | 'DELETED';
 
@@ -87,6 +90,9 @@ export function checkPlan({ fromDate, untilDate, windows }: Plan): void {
 /** Throws FIELD_INVALID for a window without a slot in it, or one that overlaps another of the same day. */
 export function checkWindows(field: string, windows: readonly (DayWindow & { readonly weekday?: number })[]): void {
   for (const [i, { start, end, slotMinutes, weekday }] of windows.entries()) {
+    for (const [name, minutes] of Object.entries({ local_start: start, local_end: end }))
+      if (minutes > MIDNIGHT)
+        throw fieldInvalid(`${field}[${i}].${name}`, 'must be 24:00 at the latest', 'window.clock');
     if (end <= start)
       throw fieldInvalid(
         `${field}[${i}].local_end`,
