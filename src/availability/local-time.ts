@@ -14,6 +14,19 @@ export function firstMomentAt(timeZone: string, date: Temporal.PlainDate, minute
   return jump.epochMilliseconds;
 }
 
+const MINUTE_MS = 60_000;
+const DAY_MS = 1440 * MINUTE_MS;
+
+/**
+ * The same for many times of one date. On a day of 24 hours clocks don't change - nowhere since 1972 have they done so twice within six days - so that
+ * one needs to ask for its two midnights only, 20 microseconds each.
+ */
+export function firstMomentsOf(timeZone: string, date: Temporal.PlainDate): (minutes: number) => number {
+  const [midnight, next] = [firstMomentAt(timeZone, date, 0), firstMomentAt(timeZone, date.add({ days: 1 }), 0)];
+  if (next - midnight === DAY_MS) return (minutes) => midnight + minutes * MINUTE_MS;
+  return (minutes) => firstMomentAt(timeZone, date, minutes);
+}
+
 /** The date that clocks in `timeZone` show at `time`. */
 export function dateAt(timeZone: string, time: Date): Temporal.PlainDate {
   return Temporal.Instant.fromEpochMilliseconds(time.getTime()).toZonedDateTimeISO(timeZone).toPlainDate();

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Temporal } from 'temporal-polyfill';
 import { checkTimeZone } from '../auth/time-zone.ts';
-import { firstMomentAt } from './local-time.ts';
+import { firstMomentAt, firstMomentsOf } from './local-time.ts';
 import { horizon, mostSlots, nextDay, type Offer, offeredSlots, slotsInWindow, slotsOf } from './offered-slots.ts';
 import type { DayWindow } from './schedule.entity.ts';
 
@@ -187,6 +187,7 @@ test('what is earlier on the clock is never later in truth, and the clock shows 
       const wanted = date.toPlainDateTime().add({ minutes: one }).toString().slice(0, 16).replace('T', ' ');
       expect(onTheWall(zone, at(one)) >= wanted).toBe(true);
       expect(onTheWall(zone, at(one) - MINUTE) < wanted).toBe(true);
+      expect(firstMomentsOf(zone, date)(one)).toBe(at(one));
     }),
     { numRuns: 800 },
   );

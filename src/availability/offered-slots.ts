@@ -1,5 +1,5 @@
 import { Temporal } from 'temporal-polyfill';
-import { dateAt, firstMomentAt } from './local-time.ts';
+import { dateAt, firstMomentAt, firstMomentsOf } from './local-time.ts';
 import type { DayWindow, Plan } from './schedule.entity.ts';
 
 /** A schedule, as far as it says which slots there are to be. */
@@ -59,18 +59,21 @@ export function* slotsOf({ offer, before, exceptions }: Asking, { from, until }:
   for (; isBefore(date, last) && (!offer.untilDate || isBefore(date, offer.untilDate)); date = date.add({ days: 1 })) {
     const other = exceptions.get(date.toString());
     if (other && before.some((older) => has(older, date.toString()))) continue;
-    for (const window of opening(other ?? byDay.get(date.dayOfWeek) ?? [])) {
-      for (const slot of slotsIn(window, date, offer)) {
+    const windows = opening(other ?? byDay.get(date.dayOfWeek) ?? []);
+    if (!windows.length) continue;
+    const at = firstMomentsOf(offer.timeZone, date);
+    for (const window of windows) {
+      for (const slot of slotsIn(window, at, offer)) {
         if (slot.start >= from.getTime() && slot.start < until.getTime()) yield slot;
       }
     }
   }
 }
 
-function* slotsIn(window: DayWindow, date: Temporal.PlainDate, offer: Offer): Generator<OfferedSlot> {
-  const closes = firstMomentAt(offer.timeZone, date, window.end);
+function* slotsIn(window: DayWindow, at: (minutes: number) => number, offer: Offer): Generator<OfferedSlot> {
+  const closes = at(window.end);
   const length = window.slotMinutes * MINUTE_MS;
-  let start = firstMomentAt(offer.timeZone, date, window.start);
+  let start = at(window.start);
   for (; start + length <= closes; start += length + window.breakMinutes * MINUTE_MS)
     yield { start, end: start + length, offer };
 }

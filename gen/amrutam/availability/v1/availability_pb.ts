@@ -1733,7 +1733,8 @@ export const AvailabilityService: GenService<{
     output: typeof PublishSlotsResponseSchema;
   },
   /**
-   * Takes an open slot of the caller back. It can't be booked any more, and its time can be published anew.
+   * Takes an open slot of the caller back. It can't be booked any more, and its time can be published anew; no schedule that
+   * is there makes it again.
    * Refusals: SLOT_NOT_FOUND, SLOT_NOT_OPEN, REQUEST_ID_REUSED, IN_PROGRESS, CONTENTION.
    *
    * @generated from rpc amrutam.availability.v1.AvailabilityService.WithdrawSlot
