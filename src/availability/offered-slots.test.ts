@@ -58,9 +58,14 @@ const asking = (one: Offer, exceptions: ReadonlyMap<string, readonly DayWindow[]
   exceptions,
 });
 
+/** Making one takes as long as asking it a thousand times. */
+const formats = new Map<string, Intl.DateTimeFormat>();
+
 /** What the clock on the wall shows, asked of Intl rather than of what is tested. */
 function onTheWall(timeZone: string, ms: number): string {
-  const format = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'short' });
+  const format =
+    formats.get(timeZone) ?? new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'short' });
+  formats.set(timeZone, format);
   return format.format(ms);
 }
 
