@@ -133,7 +133,15 @@ test('constraints and indexes of the slots are there again', async () => {
     `SELECT conname AS name FROM pg_constraint WHERE conrelid = 'slot'::regclass AND contype IN ('f', 'x')
      UNION SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'slot'::regclass AND indisvalid ORDER BY name`,
   );
-  const wanted = ['slot_by_doctor', 'slot_by_start', 'slot_doctor_id_fkey', 'slot_never_overlaps', 'slot_pkey'];
+  const wanted = [
+    'slot_by_doctor',
+    'slot_by_schedule',
+    'slot_by_start',
+    'slot_doctor_id_fkey',
+    'slot_never_overlaps',
+    'slot_pkey',
+    'slot_schedule_id_fkey',
+  ];
   expect(names.map(({ name }) => name)).toEqual(wanted);
 });
 

@@ -8,6 +8,7 @@ import { ListingChanges } from './0007-listing-changes.ts';
 import { GraphileWorker20 } from './0008-graphile-worker-20.ts';
 import { AuditSeals } from './0009-audit-seals.ts';
 import { Mail } from './0010-mail.ts';
+import { Schedules } from './0011-schedules.ts';
 import { Timelines } from './0012-timelines.ts';
 
 /** Every migration in order. They only go forward; a name that was released never changes. */
@@ -22,5 +23,6 @@ export const migrations = [
   { name: '0008-graphile-worker-20', class: GraphileWorker20 },
   { name: '0009-audit-seals', class: AuditSeals },
   { name: '0010-mail', class: Mail },
+  { name: '0011-schedules', class: Schedules },
   { name: '0012-timelines', class: Timelines },
 ];

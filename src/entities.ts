@@ -2,7 +2,10 @@ import { RefreshTokenSchema } from './auth/refresh-token.entity.ts';
 import { SessionSchema } from './auth/session.entity.ts';
 import { SignInPlaceSchema } from './auth/sign-in-place.entity.ts';
 import { UserSchema } from './auth/user.entity.ts';
+import { AgendaSchema } from './availability/agenda.entity.ts';
 import { DoctorSchema } from './availability/doctor.entity.ts';
+import { ScheduleSchema } from './availability/schedule.entity.ts';
+import { ScheduleExceptionSchema } from './availability/schedule-exception.entity.ts';
 import { SlotSchema } from './availability/slot.entity.ts';
 import { BookingSchema } from './booking/booking.entity.ts';
 import { MailSchema } from './mail/mail.entity.ts';
@@ -15,6 +18,9 @@ export const entities = [
   RefreshTokenSchema,
   DoctorSchema,
   SlotSchema,
+  ScheduleSchema,
+  ScheduleExceptionSchema,
+  AgendaSchema,
   BookingSchema,
   MailSchema,
 ];

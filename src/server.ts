@@ -52,6 +52,11 @@ export const SERVICES = [AuthService, AvailabilityService, BookingService, Admin
 /** How often the methods may be called that invite guessing, floods and hoarding. */
 const RATE_LIMITS: readonly RateLimit[] = [
   { method: BookingService.method.bookSlot, perMinute: 60, per: 'account' },
+  { method: AvailabilityService.method.createSchedule, perMinute: 10, per: 'account' },
+  { method: AvailabilityService.method.updateSchedule, perMinute: 10, per: 'account' },
+  { method: AvailabilityService.method.previewSchedule, perMinute: 60, per: 'account' },
+  { method: AvailabilityService.method.addException, perMinute: 60, per: 'account' },
+  { method: AvailabilityService.method.removeException, perMinute: 60, per: 'account' },
   { method: AuthService.method.changePassword, perMinute: 10, per: 'account' },
   { method: AuthService.method.logIn, perMinute: 60, per: 'client' },
   { method: AuthService.method.signUp, perMinute: 30, per: 'client' },

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { access, Role, RoleSchema } from '../gen/amrutam/access/v1/access_pb.ts';
 import { AdminService } from '../gen/amrutam/admin/v1/admin_pb.ts';
 import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';
+import { AvailabilityService, Weekday } from '../gen/amrutam/availability/v1/availability_pb.ts';
 import { sql } from '../src/db/sql.ts';
 import { messageCheck } from '../src/rpc/validate.ts';
 import { SERVICES } from '../src/server.ts';
@@ -33,24 +34,26 @@ const IDS = METHODS.flatMap((ruled) =>
     .map((place) => ({ ...ruled, place, path: place.path })),
 );
 
+/** An appointment, and what its doctor has beside it. */
+interface Records extends Appointment {
+  readonly schedule: { readonly id: string };
+  readonly exception: { readonly id: string };
+}
+
 let server: TestServer;
 let protocols: Protocol[];
 let world: World;
 let somebody: Record<RoleName, Person>;
 /** Of people who have nothing to do with anybody who calls, at a doctor who is hidden. */
-let foreign: Appointment;
+let foreign: Records;
 /** Of the patient who calls. */
-let own: Appointment;
+let own: Records;
 
 beforeAll(async () => {
   server = await startServer();
   protocols = protocolsOf(server);
   world = { server, protocol: protocols[0] as Protocol };
-  const [ADMINISTRATOR, mine, theirs] = await Promise.all([
-    person(server, 'ADMINISTRATOR'),
-    appointment(world),
-    appointment(world),
-  ]);
+  const [ADMINISTRATOR, mine, theirs] = await Promise.all([person(server, 'ADMINISTRATOR'), records(), records()]);
   [own, foreign] = [mine, theirs];
   somebody = { PATIENT: own.patient, DOCTOR: own.doctor, ADMINISTRATOR };
   await runSql(server, sql`UPDATE doctor SET state = 'SUSPENDED' WHERE user_id = ${foreign.doctor.id}`);
@@ -248,13 +251,15 @@ function foreignId(place: Place): string {
 
 /** Records that the caller may know well, but that are no such thing. */
 function idsOfOtherKinds(place: Place): string[] {
-  const { doctor, patient, slot, booking } = own;
+  const { doctor, patient, slot, booking, schedule, exception } = own;
   const right = idIn(own, place);
   const users = place.path === 'user_id' ? [] : [doctor.id, patient.id];
-  return [...users, slot.id, booking.id, patient.sessionId, doctor.sessionId].filter((id) => {
-    if (place.path === 'session_id') return ![patient.sessionId, doctor.sessionId].includes(id);
-    return id !== right;
-  });
+  return [...users, slot.id, booking.id, schedule.id, exception.id, patient.sessionId, doctor.sessionId].filter(
+    (id) => {
+      if (place.path === 'session_id') return ![patient.sessionId, doctor.sessionId].includes(id);
+      return id !== right;
+    },
+  );
 }
 
 /** Everything in an answer but what names the call and its time. */
@@ -263,7 +268,19 @@ function asBytes({ code, text, details, header, trailer }: Answer): string {
   return JSON.stringify([code, text, details, rest]);
 }
 
-function idIn({ doctor, patient, slot, booking }: Appointment, { path }: Place): string {
+async function records(): Promise<Records> {
+  const made = await appointment(world);
+  const { createSchedule, addException } = AvailabilityService.method;
+  const window = { weekday: Weekday.MONDAY, localStart: '09:00', localEnd: '10:00', slotMinutes: 30 };
+  const ask = { requestId: uuid(), plan: { windows: [window] } };
+  const { message: kept } = await world.protocol.call(createSchedule, ask, made.doctor);
+  const date = new Date().toISOString().slice(0, 10);
+  const { message: closed } = await world.protocol.call(addException, { requestId: uuid(), date }, made.doctor);
+  if (!kept?.schedule || !closed?.exception) throw new Error('no schedule, or no exception');
+  return { ...made, schedule: kept.schedule, exception: closed.exception };
+}
+
+function idIn({ doctor, patient, slot, booking, schedule, exception }: Records, { path }: Place): string {
   const ids: Record<string, string> = {
     'doctor.id': doctor.id,
     doctor_id: doctor.id,
@@ -274,6 +291,8 @@ function idIn({ doctor, patient, slot, booking }: Appointment, { path }: Place):
     slot_id: slot.id,
     new_slot_id: slot.id,
     booking_id: booking.id,
+    schedule_id: schedule.id,
+    exception_id: exception.id,
     session_id: patient.sessionId,
   };
   const id = ids[path];

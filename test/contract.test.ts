@@ -34,6 +34,15 @@ const PROMISED: Record<string, Record<string, readonly [request: string, respons
     WithdrawSlot: ['request_id slot_id', 'slot'],
     GetSlot: ['slot_id', 'slot'],
     ListSlots: ['doctor_id from until states page_size page_token', 'slots next_page_token'],
+    CreateSchedule: ['request_id plan', 'schedule changes'],
+    UpdateSchedule: ['request_id schedule_id plan update_mask', 'schedule changes'],
+    DeleteSchedule: ['request_id schedule_id', 'changes'],
+    GetSchedule: ['schedule_id', 'schedule'],
+    ListSchedules: ['page_size page_token', 'schedules next_page_token'],
+    PreviewSchedule: ['schedule_id plan from until page_size page_token', 'slots next_page_token'],
+    AddException: ['request_id date windows', 'exception changes'],
+    RemoveException: ['request_id exception_id', 'changes'],
+    ListExceptions: ['from_date until_date page_size page_token', 'exceptions next_page_token'],
   },
   'amrutam.booking.v1.BookingService': {
     BookSlot: ['request_id slot_id reason_for_visit', 'booking'],
@@ -72,6 +81,11 @@ const SHAPES: Record<string, string> = {
   'availability.v1.Doctor': 'id display_name specialties languages bio time_zone state next_open_time',
   'availability.v1.Slot': 'id doctor_id start_time end_time state',
   'availability.v1.SlotTimes': 'start_time end_time',
+  'availability.v1.Schedule': 'id doctor_id plan create_time update_time',
+  'availability.v1.SchedulePlan': 'time_zone from_date until_date windows advance_days',
+  'availability.v1.WeeklyWindow': 'weekday local_start local_end slot_minutes break_minutes',
+  'availability.v1.ScheduleException': 'id doctor_id date windows create_time',
+  'availability.v1.SlotChanges': 'made more_to_come withdrawn booked_outside',
   'booking.v1.Booking':
     'id slot_id doctor_id doctor_display_name patient_id patient_display_name start_time end_time state reason_for_visit cancel_reason cancelled_by_role create_time update_time',
   'booking.v1.SlotAlternatives': 'slots',
@@ -79,6 +93,7 @@ const SHAPES: Record<string, string> = {
 const VALUES: Record<string, string> = {
   'availability.v1.DoctorState': 'UNSPECIFIED PENDING ACTIVE SUSPENDED',
   'availability.v1.SlotState': 'UNSPECIFIED OPEN BOOKED WITHDRAWN',
+  'availability.v1.PreviewOutcome': 'UNSPECIFIED NEW THERE OVERLAPS_OPEN OVERLAPS_BOOKED WITHDRAWN OTHER_SCHEDULE',
   'booking.v1.BookingState': 'UNSPECIFIED CONFIRMED CHECKED_IN IN_PROGRESS COMPLETED CANCELLED NO_SHOW',
 };
 
@@ -87,10 +102,11 @@ const REASONS: Record<string, string> = {
   InvalidArgument: 'FIELD_INVALID PAGE_TOKEN_INVALID MESSAGE_MALFORMED',
   Unauthenticated: 'TOKEN_INVALID TOKEN_EXPIRED CREDENTIALS_INVALID SESSION_REVOKED',
   PermissionDenied: 'ROLE_REQUIRED ACCOUNT_SUSPENDED DOCTOR_NOT_APPROVED',
-  NotFound: 'SLOT_NOT_FOUND BOOKING_NOT_FOUND DOCTOR_NOT_FOUND USER_NOT_FOUND SESSION_NOT_FOUND',
+  NotFound:
+    'SLOT_NOT_FOUND BOOKING_NOT_FOUND DOCTOR_NOT_FOUND USER_NOT_FOUND SESSION_NOT_FOUND SCHEDULE_NOT_FOUND EXCEPTION_NOT_FOUND',
   AlreadyExists: 'EMAIL_TAKEN',
   FailedPrecondition:
-    'SLOT_TAKEN SLOT_IN_PAST SLOT_OVERLAP SLOT_NOT_OPEN PATIENT_BUSY BOOKING_STATE REQUEST_ID_REUSED TOO_EARLY TOO_LATE MAIL_TOKEN_INVALID MAIL_OFF',
+    'SLOT_TAKEN SLOT_IN_PAST SLOT_OVERLAP SLOT_NOT_OPEN PATIENT_BUSY BOOKING_STATE REQUEST_ID_REUSED TOO_EARLY TOO_LATE EXCEPTION_EXISTS SCHEDULE_LIMIT MAIL_TOKEN_INVALID MAIL_OFF',
   Aborted: 'IN_PROGRESS CONTENTION',
   ResourceExhausted: 'RATE_LIMITED MESSAGE_TOO_LARGE',
   DeadlineExceeded: 'DEADLINE_EXCEEDED',
@@ -101,6 +117,7 @@ const REASONS: Record<string, string> = {
 const UNBOUNDED = new Map([
   // protovalidate has no rule for masks; the handler takes no path but the five that it names.
   ['UpdateDoctorProfileRequest.update_mask', 'only known paths'],
+  ['UpdateScheduleRequest.update_mask', 'only known paths'],
 ]);
 /** Controls that no text of a request may have. Line breaks and tabs are for the handler's own rules. */
 const NUL = '\0';
@@ -257,6 +274,11 @@ describe('requests are bounded by their own rules', () => {
     expect(booking).toEqual([
       'PublishSlots',
       'WithdrawSlot',
+      'CreateSchedule',
+      'UpdateSchedule',
+      'DeleteSchedule',
+      'AddException',
+      'RemoveException',
       'BookSlot',
       'CancelBooking',
       'RescheduleBooking',

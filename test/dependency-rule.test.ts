@@ -40,6 +40,7 @@ const ALLOWED: readonly Try[] = [
   ['a verb that has a mail sent', 'src/auth/b.ts', '../mail/queue-mail.ts'],
   ['a service that knows the contract', 'src/booking/service.ts', '../../gen/amrutam/booking/v1/booking_pb.ts'],
   ['a verb that knows an entity below it', 'src/booking/e.ts', '../availability/slot.entity.ts'],
+  ['a list of jobs that knows a verb', 'src/jobs/jobs.ts', '../availability/fill-agendas.ts'],
   ['an entity that knows another', 'src/booking/c.entity.ts', '../availability/slot.entity.ts'],
   ['a transport that knows published protos', 'src/rpc/c.ts', '../../gen/google/rpc/status_pb.ts'],
 ];

@@ -7,7 +7,7 @@ import { message } from '../faults/abuse/frames.ts';
 import { Role } from '../gen/amrutam/access/v1/access_pb.ts';
 import { AdminService } from '../gen/amrutam/admin/v1/admin_pb.ts';
 import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';
-import { AvailabilityService } from '../gen/amrutam/availability/v1/availability_pb.ts';
+import { AvailabilityService, SchedulePlanSchema, Weekday } from '../gen/amrutam/availability/v1/availability_pb.ts';
 import { BookingService } from '../gen/amrutam/booking/v1/booking_pb.ts';
 import type { RoleName } from '../src/caller.ts';
 import { sql } from '../src/db/sql.ts';
@@ -81,6 +81,9 @@ const { method: auth } = AuthService;
 const { method: availability } = AvailabilityService;
 const { method: booking } = BookingService;
 const { method: administration } = AdminService;
+
+/** Hours that a schedule may have. */
+const MONDAYS = { weekday: Weekday.MONDAY, localStart: '09:00', localEnd: '12:00', slotMinutes: 30 };
 
 const RETRY = (delay: string) => ({ RetryInfo: { retryDelay: delay } });
 
@@ -192,6 +195,41 @@ const TABLE: Partial<Record<Reason, Row>> = {
   SESSION_NOT_FOUND: {
     code: 'NOT_FOUND',
     ask: async () => by(somebody.PATIENT, auth.revokeSession, () => ({ sessionId: somebody.DOCTOR.sessionId })),
+  },
+  SCHEDULE_NOT_FOUND: {
+    code: 'NOT_FOUND',
+    ask: async () =>
+      by(somebody.DOCTOR, availability.deleteSchedule, () => ({ requestId: uuid(), scheduleId: uuid() })),
+  },
+  EXCEPTION_NOT_FOUND: {
+    code: 'NOT_FOUND',
+    ask: async () =>
+      by(somebody.DOCTOR, availability.removeException, () => ({ requestId: uuid(), exceptionId: uuid() })),
+  },
+  EXCEPTION_EXISTS: {
+    code: 'FAILED_PRECONDITION',
+    ask: async () => {
+      const caller = await person(server, 'DOCTOR');
+      const date = new Date().toISOString().slice(0, 10);
+      const add = () => ({ requestId: uuid(), date });
+      await world.protocol.call(availability.addException, add(), caller);
+      return by(caller, availability.addException, add);
+    },
+    metadata: { exception_id: /^[0-9a-f-]{36}$/ },
+  },
+  SCHEDULE_LIMIT: {
+    code: 'FAILED_PRECONDITION',
+    ask: async () => {
+      const windows = ([1, 2, 3, 4, 5, 6, 7] as const).map((weekday) => ({
+        weekday,
+        localStart: '00:00',
+        localEnd: '24:00',
+        slotMinutes: 5,
+      }));
+      const plan = { windows, advanceDays: 400 };
+      return by(somebody.DOCTOR, availability.createSchedule, () => ({ requestId: uuid(), plan }));
+    },
+    metadata: { limit: '20000', of: 'slots' },
   },
   EMAIL_TAKEN: {
     code: 'ALREADY_EXISTS',
@@ -558,6 +596,7 @@ describe('listings', () => {
         Object.assign(requestOf(method), {
           pageSize: 2 ** 31 - 1,
           ...(method.name === 'ListSlots' && { doctorId: somebody.DOCTOR.id }),
+          ...(method.name === 'PreviewSchedule' && { plan: create(SchedulePlanSchema, { windows: [MONDAYS] }) }),
         });
       for (const answer of await everywhere(method, message, headers)) expect(answer.code).toBe('OK');
     },

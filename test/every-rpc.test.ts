@@ -20,7 +20,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Role } from '../gen/amrutam/access/v1/access_pb.ts';
 import { AdminService } from '../gen/amrutam/admin/v1/admin_pb.ts';
 import { AuthService } from '../gen/amrutam/auth/v1/auth_pb.ts';
-import { AvailabilityService } from '../gen/amrutam/availability/v1/availability_pb.ts';
+import { AvailabilityService, type Weekday, WeekdaySchema } from '../gen/amrutam/availability/v1/availability_pb.ts';
 import { BookingService, BookingState } from '../gen/amrutam/booking/v1/booking_pb.ts';
 import { ServerReflection, ServerReflectionResponseSchema } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as V1Alpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
@@ -99,6 +99,29 @@ const BOOKED = {
   outcome: 'AUDIT_OUTCOME_DONE',
   actorRole: 'ROLE_PATIENT',
   entityType: 'booking',
+};
+
+/** The date so many days from today, in UTC. */
+const daysAhead = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);
+/** Two slots a week, on the day after tomorrow. */
+const PLAN = {
+  timeZone: 'utc',
+  windows: [
+    {
+      weekday: (((new Date(`${daysAhead(2)}T00:00Z`).getUTCDay() + 6) % 7) + 1) as Weekday,
+      localStart: '09:00',
+      localEnd: '10:00',
+      slotMinutes: 25,
+      breakMinutes: 5,
+    },
+  ],
+  fromDate: daysAhead(1),
+  advanceDays: 7,
+};
+const KEPT_PLAN = {
+  ...PLAN,
+  timeZone: 'UTC',
+  windows: PLAN.windows.map((window) => ({ ...window, weekday: WeekdaySchema.value[window.weekday]?.name ?? '' })),
 };
 
 const TABLE: readonly Row[] = [
@@ -212,6 +235,70 @@ const TABLE: readonly Row[] = [
       return { doctorId: id, pageSize: 2 };
     }),
     { slots: [{ state: 'SLOT_STATE_OPEN' }, { state: 'SLOT_STATE_OPEN' }] },
+  ),
+
+  row(
+    availability.createSchedule,
+    by('DOCTOR', async () => ({ requestId: uuid(), plan: PLAN })),
+    { schedule: { plan: KEPT_PLAN }, changes: { made: 2 } },
+  ),
+  row(
+    availability.updateSchedule,
+    by('DOCTOR', async (caller) => ({
+      requestId: uuid(),
+      scheduleId: await schedule(caller),
+      plan: { advanceDays: 14 },
+      updateMask: { paths: ['advance_days'] },
+    })),
+    { schedule: { plan: { ...KEPT_PLAN, advanceDays: 14 } }, changes: { made: 2 } },
+  ),
+  row(
+    availability.deleteSchedule,
+    by('DOCTOR', async (caller) => ({ requestId: uuid(), scheduleId: await schedule(caller) })),
+    { changes: { withdrawn: 2 } },
+  ),
+  row(
+    availability.getSchedule,
+    by('DOCTOR', async (caller) => ({ scheduleId: await schedule(caller) })),
+    { schedule: { plan: KEPT_PLAN } },
+  ),
+  row(
+    availability.listSchedules,
+    by('DOCTOR', async (caller) => {
+      await schedule(caller);
+      return {};
+    }),
+    { schedules: [{ plan: KEPT_PLAN }] },
+  ),
+  row(
+    availability.previewSchedule,
+    by('DOCTOR', async (caller) => ({
+      scheduleId: await schedule(caller),
+      from: timestampFromDate(new Date(`${daysAhead(1)}T00:00Z`)),
+      until: timestampFromDate(new Date(`${daysAhead(8)}T00:00Z`)),
+    })),
+    { slots: [{ outcome: 'PREVIEW_OUTCOME_THERE' }, { outcome: 'PREVIEW_OUTCOME_THERE' }] },
+  ),
+  row(
+    availability.addException,
+    by('DOCTOR', async (caller) => {
+      await schedule(caller);
+      return { requestId: uuid(), date: daysAhead(2) };
+    }),
+    { exception: { date: daysAhead(2) }, changes: { withdrawn: 2 } },
+  ),
+  row(
+    availability.removeException,
+    by('DOCTOR', async (caller) => ({ requestId: uuid(), exceptionId: await exception(caller) })),
+    { changes: {} },
+  ),
+  row(
+    availability.listExceptions,
+    by('DOCTOR', async (caller) => {
+      await exception(caller);
+      return {};
+    }),
+    { exceptions: [{ date: daysAhead(2) }] },
   ),
 
   row(
@@ -575,6 +662,24 @@ async function openSlot(doctorId: string, inMinutes = 60): Promise<string> {
   return slot?.id as string;
 }
 
+async function schedule(doctor: Person): Promise<string> {
+  const { message } = await world.protocol.call(
+    availability.createSchedule,
+    { requestId: uuid(), plan: PLAN },
+    { headers: doctor.headers },
+  );
+  return message?.schedule?.id as string;
+}
+
+async function exception(doctor: Person): Promise<string> {
+  const { message } = await world.protocol.call(
+    availability.addException,
+    { requestId: uuid(), date: daysAhead(2) },
+    { headers: doctor.headers },
+  );
+  return message?.exception?.id as string;
+}
+
 /** Half an hour, that many minutes from now. */
 function timesIn(minutes: number) {
   const start = Math.ceil(Date.now() / 60_000 + minutes) * 60_000;
@@ -582,7 +687,7 @@ function timesIn(minutes: number) {
 }
 
 function isRead(method: DescMethodUnary): boolean {
-  return isSideEffectFree(method) || /^(Get|List)/.test(method.name);
+  return isSideEffectFree(method) || /^(Get|List|Preview)/.test(method.name);
 }
 
 function jsonOf(method: DescMethodUnary, message: MessageShape<DescMethodUnary['output']> | undefined): JsonValue {

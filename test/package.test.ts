@@ -109,6 +109,6 @@ test('the package holds what clients need and no more', async () => {
     .filter((file) => file.isFile())
     .map(({ parentPath, name }) => join(parentPath, name).slice(project.installed.length + 1));
   const allowed =
-    /^(dist\/(client|gen\/(amrutam|google\/rpc|buf\/validate))\/.*\.(js|d\.ts)|(proto|third_party\/proto)\/.*\.proto|package\.json|README\.md|LICENSE|docs\/clients\.md)$/;
+    /^(dist\/(client|gen\/(amrutam|google\/rpc|buf\/validate))\/.*\.(js|d\.ts)|(proto|third_party\/proto)\/.*\.proto|package\.json|README\.md|LICENSE|docs\/(clients|schedules)\.md)$/;
   expect(paths.filter((path) => !allowed.test(path) || /\.(test|fixture)\./.test(path))).toEqual([]);
 });

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { Role } from '../gen/amrutam/access/v1/access_pb.ts';
 import { Bucket } from '../gen/amrutam/admin/v1/admin_pb.ts';
-import { SlotState } from '../gen/amrutam/availability/v1/availability_pb.ts';
+import { SlotState, type Weekday } from '../gen/amrutam/availability/v1/availability_pb.ts';
 import { BookingState, SlotAlternativesSchema } from '../gen/amrutam/booking/v1/booking_pb.ts';
 import type { Slot } from '../src/availability/slot.entity.ts';
 import { brokenInvariants, openSlots, type Person, people, person } from './support/people.ts';
@@ -317,7 +317,7 @@ test('12. bookings depend on nothing but PostgreSQL: with a Redis that is not th
 test('13. times have zones: instants everywhere, and a day on which the clocks change has 23 or 25 hours', async () => {
   const { rows } = await database.query(
     `SELECT table_name || '.' || column_name AS column, data_type FROM information_schema.columns
-     WHERE table_schema = current_schema() AND (data_type ~ '^(timestamp|date|time)' OR column_name ~ '_at$')
+     WHERE table_schema = current_schema() AND (data_type ~ '^(timestamp|time)' OR column_name ~ '_at$')
        AND table_name <> 'mikro_orm_migrations'`,
   );
   expect(rows.length).toBeGreaterThan(10);
@@ -335,6 +335,23 @@ test('13. times have zones: instants everywhere, and a day on which the clocks c
   expect(await hours('2026-03-27T23:00Z', '2026-03-30T22:00Z', 'Europe/Berlin')).toEqual([24, 23, 24]);
   expect(await hours('2026-10-23T22:00Z', '2026-10-26T23:00Z', 'Europe/Berlin')).toEqual([24, 25, 24]);
   expect(await hours('2026-03-27T18:30Z', '2026-03-30T18:30Z', 'Asia/Kolkata')).toEqual([24, 24, 24]);
+});
+
+test('13. a weekly schedule stays where it is on the clock when that changes', async () => {
+  const doctor = await person(server, 'DOCTOR');
+  const window = { localStart: '09:00', localEnd: '10:00', slotMinutes: 60 };
+  const windows = [1, 2, 3, 4, 5, 6, 7].map((weekday) => ({ ...window, weekday: weekday as Weekday }));
+  const plan = { timeZone: 'Europe/Berlin', windows, advanceDays: 400 };
+  await clients.json.availability.createSchedule({ requestId: randomUUID(), plan }, doctor);
+  const { rows } = await database.query(
+    `SELECT to_char(start_at AT TIME ZONE 'Europe/Berlin', 'HH24:MI') AS wall, to_char(start_at AT TIME ZONE 'UTC', 'HH24:MI') AS utc
+     FROM slot WHERE doctor_id = $1 GROUP BY 1, 2 ORDER BY 2`,
+    [doctor.id],
+  );
+  expect(rows).toEqual([
+    { wall: '09:00', utc: '07:00' },
+    { wall: '09:00', utc: '08:00' },
+  ]);
 });
 
 test('14. a reschedule moves the appointment, or leaves it as it was', async () => {

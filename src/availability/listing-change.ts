@@ -1,6 +1,7 @@
 import { User } from '../auth/user.entity.ts';
 import { type Sql, sql } from '../db/sql.ts';
 import type { ChangedEntity } from '../db/write-changes.ts';
+import { Agenda } from './agenda.entity.ts';
 import { Doctor } from './doctor.entity.ts';
 import { Slot } from './slot.entity.ts';
 
@@ -18,7 +19,8 @@ const SHOWN: readonly string[] = ['displayName', 'timeZone', 'state'];
 export function listingChanges(changed: readonly ChangedEntity[]): readonly ListingChange[] {
   const found = new Map<string, boolean>();
   for (const { entity, fields } of changed) {
-    if (entity instanceof Slot) found.set(entity.doctorId, found.get(entity.doctorId) ?? false);
+    if (entity instanceof Slot || entity instanceof Agenda)
+      found.set(entity.doctorId, found.get(entity.doctorId) ?? false);
     else if (entity instanceof Doctor) found.set(entity.userId, true);
     else if (entity instanceof User && entity.role === 'DOCTOR' && fields.some((field) => SHOWN.includes(field)))
       found.set(entity.id, true);

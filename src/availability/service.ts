@@ -27,6 +27,7 @@ import type { ListingCache } from './listing-cache.ts';
 import type { MadeOf } from './listing-history.ts';
 import { doctorMessage, slotMessage } from './message.ts';
 import { publishSlots } from './publish-slots.ts';
+import { scheduleHandlers } from './schedule-service.ts';
 import { type DoctorCursor, searchDoctors } from './search-doctors.ts';
 import type { SlotState } from './slot.entity.ts';
 import { type ProfileChanges, updateDoctorProfile } from './update-doctor-profile.ts';
@@ -98,6 +99,7 @@ export function availabilityService(deps: {
         slot: slotMessage(await withdrawSlot(work, { slotId, doctorId: userId })),
       }));
     },
+    ...scheduleHandlers(units),
     async getSlot({ slotId }, ctx) {
       const { caller } = callOf(ctx);
       return { slot: slotMessage(await units.read(ctx.signal, (em, now) => getSlot(em, slotId, { caller, now }))) };

@@ -3,7 +3,7 @@ import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Call, Caller } from '../caller.ts';
 import { Fault } from '../fault.ts';
 import { checkCaller, type Standing, sessionLive } from './caller-standing.ts';
-import { createWork, type OpenWork } from './create-work.ts';
+import { createWork, type OpenWork, withAhead } from './create-work.ts';
 import { isViolation, toFault } from './database-error.ts';
 import { ClaimLost } from './first-statement.ts';
 import { recordDenial } from './record-denial.ts';
@@ -78,6 +78,7 @@ async function claimAndDo<T>(options: UnitsOfWorkOptions, attempt: Attempt<T>, w
     if (error instanceof ClaimLost) return replay(options, attempt, em);
     const code = error instanceof Fault && work.locked ? options.codec.keptCode(error) : undefined;
     if (!(error instanceof Fault) || code === undefined) throw error;
+    if (work.ahead) throw new Error('refused after something was written: it must not be kept', { cause: error });
     em.clear();
     await finish(options, attempt, work, { code, bytes: options.codec.refusalBytes(error), refusal: error });
     return error;
@@ -98,7 +99,8 @@ function finish<T>(
   kept: Kept,
 ): Promise<boolean> {
   const { requestId } = request;
-  return writeChanges(work.em, kept.refusal ? undefined : work.contested, (won, { entities, columns: changed }) => {
+  return writeChanges(work.em, kept.refusal ? undefined : work.contested, (won, last) => {
+    const { entities, columns: changed } = withAhead(work, last);
     work.wrote(entities);
     return [
       options.recordEvent({ call, subject: work.subject ?? {}, requestId, refusal: kept.refusal, changed }, won),

@@ -1,6 +1,6 @@
 import type { Call } from '../caller.ts';
 import { Fault } from '../fault.ts';
-import { createWork } from './create-work.ts';
+import { createWork, withAhead } from './create-work.ts';
 import { recordDenial } from './record-denial.ts';
 import { inTransaction } from './transaction.ts';
 import type { UnitsOfWorkOptions } from './unit-of-work.ts';
@@ -23,7 +23,8 @@ export async function attemptWrite<T>(
       throw error;
     });
     const refusal = result instanceof Fault ? result : undefined;
-    await writeChanges(em, undefined, (won, { entities, columns: changed }) => {
+    await writeChanges(em, undefined, (won, last) => {
+      const { entities, columns: changed } = withAhead(work, last);
       written = entities;
       const { subject } = work;
       const record = { call, subject: subject ?? {}, requestId: undefined, refusal, changed };

@@ -3,7 +3,7 @@ import type { Call } from '../caller.ts';
 import type { Fault } from '../fault.ts';
 import { type Claim, lockFirst } from './first-statement.ts';
 import type { Subject, Work } from './work.ts';
-import type { ChangedEntity } from './write-changes.ts';
+import { type Changed, type ChangedEntity, writeChanges } from './write-changes.ts';
 
 /** A Work with what the unit of work itself needs to know of it. */
 export interface OpenWork extends Work {
@@ -15,6 +15,8 @@ export interface OpenWork extends Work {
   /** What its last statement has written. */
   readonly written: readonly ChangedEntity[];
   wrote(entities: readonly ChangedEntity[]): void;
+  /** What was written ahead of the last statement; undefined when nothing was. */
+  readonly ahead: Changed | undefined;
   /** Names the refusal of a contested insert that lost. */
   whyLost(): Promise<Fault>;
 }
@@ -31,6 +33,7 @@ export function createWork(em: EntityManager, call: Call, { claim, crowded, shif
   let subject: Subject | undefined;
   let locked = false;
   let written: readonly ChangedEntity[] = [];
+  let ahead: Changed | undefined;
   let contested: { entity: object; why: () => Promise<Fault> } | undefined;
   return {
     em,
@@ -51,6 +54,16 @@ export function createWork(em: EntityManager, call: Call, { claim, crowded, shif
     wrote(entities) {
       written = entities;
     },
+    get ahead() {
+      return ahead;
+    },
+    async writeNow() {
+      await writeChanges(em, undefined, (_, { entities, columns }) => {
+        const before = { entities: ahead?.entities ?? [], columns: ahead?.columns ?? [] };
+        ahead = { entities: [...before.entities, ...entities], columns: [...before.columns, ...columns] };
+        return [];
+      });
+    },
     async lock(locks) {
       const found = await lockFirst(em, call, claim, locks, shiftMs?.() ?? 0);
       locked = true;
@@ -67,5 +80,14 @@ export function createWork(em: EntityManager, call: Call, { claim, crowded, shif
       if (!contested) throw new Error('a unit of work without a contested insert lost it');
       return contested.why();
     },
+  };
+}
+
+/** What the last statement of a unit of work changes, and what was written ahead of it. */
+export function withAhead({ ahead }: Pick<OpenWork, 'ahead'>, last: Changed): Changed {
+  if (!ahead) return last;
+  return {
+    entities: [...ahead.entities, ...last.entities],
+    columns: [...new Set([...ahead.columns, ...last.columns])],
   };
 }

@@ -4,6 +4,7 @@ import { Fault, type Reason } from '../fault.ts';
 const CONSTRAINTS: Readonly<Record<string, readonly [Reason, string]>> = {
   app_user_email: ['EMAIL_TAKEN', 'an account with this e-mail address exists'],
   slot_never_overlaps: ['SLOT_OVERLAP', 'the slot overlaps another slot of the doctor'],
+  schedule_exception_one_a_date: ['EXCEPTION_EXISTS', 'the date has an exception already'],
   booking_one_per_slot: ['SLOT_TAKEN', 'the slot is taken'],
   booking_patient_in_one_place: ['PATIENT_BUSY', 'the patient has another appointment at that time'],
 };

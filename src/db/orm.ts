@@ -43,9 +43,13 @@ const ZONE = 'UTC';
 const WARNINGS = { client_min_messages: 'notice' };
 const DEAF = 'error';
 
-/** How rows arrive: instants as Date (MikroORM's default leaves them text), bigint as number: all of ours are counts. */
+/**
+ * How rows arrive: instants as Date (MikroORM's default leaves them text), dates as text, for a date is no instant; bigint as number:
+ * all of ours are counts.
+ */
 const types = new pg.TypeOverrides();
 types.setTypeParser(pg.types.builtins.INT8, Number);
+types.setTypeParser(pg.types.builtins.DATE, String);
 
 /** Makes the ORM; no connection is opened before the first statement. */
 export function createOrm(database: DatabaseOptions, entities: readonly EntitySchema[]): MikroORM {

@@ -20,13 +20,18 @@ export interface Work {
    * is written, and `why` - which may read again - names the refusal.
    */
   contest(entity: object, why: () => Promise<Fault>): void;
+  /**
+   * Writes what has changed so far ahead of the rest, for statements of the verb's own that refer to it. After it nothing may be refused
+   * any more. What was loaded before is no longer managed.
+   */
+  writeNow(): Promise<void>;
   /** Says what the change is about, for the audit trail. Called before anything can be refused; later calls add to earlier ones. */
   about(subject: Subject): void;
 }
 
 /** What a change is about. */
 export interface Subject {
-  readonly entityType?: 'user' | 'session' | 'doctor' | 'slot' | 'booking' | 'audit_log';
+  readonly entityType?: 'user' | 'session' | 'doctor' | 'slot' | 'booking' | 'schedule' | 'exception' | 'audit_log';
   readonly entityId?: string;
   readonly patientId?: string;
   /** Patients whose data was read; each gets a line of its own. */

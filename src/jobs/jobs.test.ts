@@ -58,6 +58,25 @@ async function loseMonth(): Promise<string> {
   return name;
 }
 
+/** A doctor with a schedule of a slot a day for a week, whose slots are to be made; answers the id. */
+async function dueDoctor(): Promise<string> {
+  const { id } = await person(server, 'DOCTOR');
+  const windows = [1, 2, 3, 4, 5, 6, 7].map((weekday) => ({
+    weekday,
+    start: 600,
+    end: 630,
+    slotMinutes: 30,
+    breakMinutes: 0,
+  }));
+  await query(
+    server,
+    sql`INSERT INTO schedule (id, doctor_id, time_zone, from_date, windows, advance_days, state, created_at, updated_at)
+        VALUES (gen_random_uuid(), ${id}, 'UTC', now()::date + 1, ${JSON.stringify(windows)}, 8, 'ACTIVE', now(), now())`,
+  );
+  await query(server, sql`INSERT INTO agenda (doctor_id, due_at, filled_at) VALUES (${id}, now(), now())`);
+  return id;
+}
+
 const isThere = async (name: string) =>
   (await query<{ there: boolean }>(server, sql`SELECT to_regclass(${name}) IS NOT NULL AS there`))[0]?.there;
 
@@ -188,7 +207,9 @@ describe('under a role that owns nothing', () => {
   test('every job can be done', async () => {
     const month = await loseMonth();
     await oldAnswers(1);
+    const doctorId = await dueDoctor();
     for (const { name } of JOBS) await done(name, orm);
+    expect(await query(server, sql`SELECT FROM slot WHERE doctor_id = ${doctorId}`)).toHaveLength(7);
     expect(await isThere(month)).toBe(true);
     expect(await count('idempotency')).toBe(0);
   });

@@ -1,3 +1,4 @@
+import { fillAgendas } from '../availability/fill-agendas.ts';
 import { sql } from '../db/sql.ts';
 import { row } from '../db/statement.ts';
 import type { Job } from './job.ts';
@@ -48,5 +49,12 @@ export const JOBS: readonly Job[] = [
         const made = await row<{ count: number }>(em, sql`SELECT ensure_audit_partitions(${MONTHS_AHEAD}) AS count`);
         return made?.count ?? 0;
       }),
+  },
+  {
+    // A day of slots more at midnight in each doctor's zone, and what was too much for the call that asked for it.
+    name: 'make-slots',
+    schedule: '*/5 * * * *',
+    overdueMs: HOUR_MS,
+    run: fillAgendas,
   },
 ];

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { Fault } from '../fault.ts';
 
-/** What a cursor's values are: `instant` is RFC 3339 in UTC with any number of decimals, `number` a finite one. */
-export type CursorKind = 'instant' | 'uuid' | 'text' | 'number';
+/** What a cursor's values are: `instant` is RFC 3339 in UTC with any number of decimals, `date` a day of the calendar, `number` a finite one. */
+export type CursorKind = 'instant' | 'date' | 'uuid' | 'text' | 'number';
 
 /** Values of the last row of a page, in the order of the sort. */
 export type Cursor = readonly (string | number)[];
@@ -14,6 +14,7 @@ const LONGEST_TOKEN = 1000;
 
 const IS: Record<CursorKind, (value: unknown) => boolean> = {
   instant: (value) => typeof value === 'string' && INSTANT.test(value) && isOnTheCalendar(value),
+  date: (value) => IS.instant(`${value}T00:00:00Z`),
   uuid: (value) => typeof value === 'string' && UUID.test(value),
   text: (value) => typeof value === 'string' && value.isWellFormed() && !value.includes('\0'),
   number: (value) => typeof value === 'number' && Number.isFinite(value),

@@ -143,5 +143,6 @@ function textFor(name: string, { minLen, pattern, wellKnown }: StringRules): str
   if (wellKnown.case === 'uuid') return uuid();
   if (wellKnown.case === 'email') return `${uuid()}@example.test`;
   if (minLen === 0n && (pattern === '' || new RegExp(pattern, 'u').test(''))) return undefined;
+  if (name === 'date') return new Date().toISOString().slice(0, 10);
   return name.endsWith('password') ? `a long ${name} that nobody has` : 'x'.repeat(Math.max(1, Number(minLen)));
 }

@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file amrutam/availability/v1/availability.proto.
  */
 export const file_amrutam_availability_v1_availability: GenFile = /*@__PURE__*/
-  fileDesc("CiphbXJ1dGFtL2F2YWlsYWJpbGl0eS92MS9hdmFpbGFiaWxpdHkucHJvdG8SF2FtcnV0YW0uYXZhaWxhYmlsaXR5LnYxIqkECgZEb2N0b3ISFwoCaWQYASABKAlCC7pICNgBAXIDsAEBEngKDGRpc3BsYXlfbmFtZRgCIAEoCUJiukhf2AEBcloYZDJWXlteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKltccHtMfVxwe059XVteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKiQSWwoLc3BlY2lhbHRpZXMYAyADKAlCRrpIQ5IBQBAKGAEiOnI4GFAyNF5bXlx4MDAtXHgxRlx4N0ZdKlteXHgwMC1ceDIwXHg3Rl1bXlx4MDAtXHgxRlx4N0ZdKiQSWQoJbGFuZ3VhZ2VzGAQgAygJQka6SEOSAUAQChgBIjpyOBgjMjReW15ceDAwLVx4MUZceDdGXSpbXlx4MDAtXHgyMFx4N0ZdW15ceDAwLVx4MUZceDdGXSokEjsKA2JpbxgFIAEoCUIuukgrcikY0A8yJF5bXlx4MDAtXHgwOFx4MEJceDBDXHgwRS1ceDFGXHg3Rl0qJBIuCgl0aW1lX3pvbmUYBiABKAlCG7pIGHIWGEAyEl5bQS1aYS16MC05XysvLV0qJBIzCgVzdGF0ZRgHIAEoDjIkLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkRvY3RvclN0YXRlEjIKDm5leHRfb3Blbl90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCK2AQoEU2xvdBIKCgJpZBgBIAEoCRIRCglkb2N0b3JfaWQYAiABKAkSLgoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKBXN0YXRlGAUgASgOMiIuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2xvdFN0YXRlIpMBCglTbG90VGltZXMSQwoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCE7pIEMgBAbIBChoGCICy+IQbMgASQQoIZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhO6SBDIAQGyAQoaBgiAsviEGzIAIi8KEEdldERvY3RvclJlcXVlc3QSGwoJZG9jdG9yX2lkGAEgASgJQgi6SAVyA7ABASJEChFHZXREb2N0b3JSZXNwb25zZRIvCgZkb2N0b3IYASABKAsyHy5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5Eb2N0b3Ii8wIKFFNlYXJjaERvY3RvcnNSZXF1ZXN0EisKBXF1ZXJ5GAEgASgJQhy6SBlyFxhkMhNeW15ceDAwLVx4MUZceDdGXSokEi8KCXNwZWNpYWx0eRgCIAEoCUIcukgZchcYUDITXlteXHgwMC1ceDFGXHg3Rl0qJBIuCghsYW5ndWFnZRgDIAEoCUIcukgZchcYIzITXlteXHgwMC1ceDFGXHg3Rl0qJBI/CglvcGVuX2Zyb20YBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEkAKCm9wZW5fdW50aWwYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEhoKCXBhZ2Vfc2l6ZRgGIAEoBUIHukgEGgIoABIuCgpwYWdlX3Rva2VuGAcgASgJQhq6SBdyFRjoBzIQXltBLVphLXowLTlfLV0qJCJiChVTZWFyY2hEb2N0b3JzUmVzcG9uc2USMAoHZG9jdG9ycxgBIAMoCzIfLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkRvY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkihgEKGlVwZGF0ZURvY3RvclByb2ZpbGVSZXF1ZXN0EjcKBmRvY3RvchgBIAEoCzIfLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkRvY3RvckIGukgDyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayJOChtVcGRhdGVEb2N0b3JQcm9maWxlUmVzcG9uc2USLwoGZG9jdG9yGAEgASgLMh8uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuRG9jdG9yInMKE1B1Ymxpc2hTbG90c1JlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESPgoFc2xvdHMYAiADKAsyIi5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TbG90VGltZXNCC7pICJIBBQgBEPQDIkQKFFB1Ymxpc2hTbG90c1Jlc3BvbnNlEiwKBXNsb3RzGAEgAygLMh0uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2xvdCJOChNXaXRoZHJhd1Nsb3RSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhkKB3Nsb3RfaWQYAiABKAlCCLpIBXIDsAEBIkMKFFdpdGhkcmF3U2xvdFJlc3BvbnNlEisKBHNsb3QYASABKAsyHS5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TbG90IisKDkdldFNsb3RSZXF1ZXN0EhkKB3Nsb3RfaWQYASABKAlCCLpIBXIDsAEBIj4KD0dldFNsb3RSZXNwb25zZRIrCgRzbG90GAEgASgLMh0uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2xvdCK9AgoQTGlzdFNsb3RzUmVxdWVzdBIbCglkb2N0b3JfaWQYASABKAlCCLpIBXIDsAEBEjoKBGZyb20YAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEjsKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKGgYIgLL4hBsyABJHCgZzdGF0ZXMYBCADKA4yIi5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TbG90U3RhdGVCE7pIEJIBDRADGAEiB4IBBBABIAASGgoJcGFnZV9zaXplGAUgASgFQge6SAQaAigAEi4KCnBhZ2VfdG9rZW4YBiABKAlCGrpIF3IVGOgHMhBeW0EtWmEtejAtOV8tXSokIloKEUxpc3RTbG90c1Jlc3BvbnNlEiwKBXNsb3RzGAEgAygLMh0uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2xvdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqegoLRG9jdG9yU3RhdGUSHAoYRE9DVE9SX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoURE9DVE9SX1NUQVRFX1BFTkRJTkcQARIXChNET0NUT1JfU1RBVEVfQUNUSVZFEAISGgoWRE9DVE9SX1NUQVRFX1NVU1BFTkRFRBADKm0KCVNsb3RTdGF0ZRIaChZTTE9UX1NUQVRFX1VOU1BFQ0lGSUVEEAASEwoPU0xPVF9TVEFURV9PUEVOEAESFQoRU0xPVF9TVEFURV9CT09LRUQQAhIYChRTTE9UX1NUQVRFX1dJVEhEUkFXThADMs8GChNBdmFpbGFiaWxpdHlTZXJ2aWNlEm0KCUdldERvY3RvchIpLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkdldERvY3RvclJlcXVlc3QaKi5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5HZXREb2N0b3JSZXNwb25zZSIJkAIBqrsYAggBEnkKDVNlYXJjaERvY3RvcnMSLS5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TZWFyY2hEb2N0b3JzUmVxdWVzdBouLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlNlYXJjaERvY3RvcnNSZXNwb25zZSIJkAIBqrsYAggBEokBChNVcGRhdGVEb2N0b3JQcm9maWxlEjMuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuVXBkYXRlRG9jdG9yUHJvZmlsZVJlcXVlc3QaNC5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5VcGRhdGVEb2N0b3JQcm9maWxlUmVzcG9uc2UiB6q7GAMaAQISdAoMUHVibGlzaFNsb3RzEiwuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuUHVibGlzaFNsb3RzUmVxdWVzdBotLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlB1Ymxpc2hTbG90c1Jlc3BvbnNlIgequxgDGgECEnQKDFdpdGhkcmF3U2xvdBIsLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLldpdGhkcmF3U2xvdFJlcXVlc3QaLS5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5XaXRoZHJhd1Nsb3RSZXNwb25zZSIHqrsYAxoBAhJnCgdHZXRTbG90EicuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuR2V0U2xvdFJlcXVlc3QaKC5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5HZXRTbG90UmVzcG9uc2UiCZACAaq7GAIIARJtCglMaXN0U2xvdHMSKS5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5MaXN0U2xvdHNSZXF1ZXN0GiouYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuTGlzdFNsb3RzUmVzcG9uc2UiCZACAaq7GAIIAWIGcHJvdG8z", [file_amrutam_access_v1_access, file_buf_validate_validate, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CiphbXJ1dGFtL2F2YWlsYWJpbGl0eS92MS9hdmFpbGFiaWxpdHkucHJvdG8SF2FtcnV0YW0uYXZhaWxhYmlsaXR5LnYxIqkECgZEb2N0b3ISFwoCaWQYASABKAlCC7pICNgBAXIDsAEBEngKDGRpc3BsYXlfbmFtZRgCIAEoCUJiukhf2AEBcloYZDJWXlteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKltccHtMfVxwe059XVteXHgwMC1ceDFGXHg3Ri1ceDlG4oCoLeKAruKBpi3igaldKiQSWwoLc3BlY2lhbHRpZXMYAyADKAlCRrpIQ5IBQBAKGAEiOnI4GFAyNF5bXlx4MDAtXHgxRlx4N0ZdKlteXHgwMC1ceDIwXHg3Rl1bXlx4MDAtXHgxRlx4N0ZdKiQSWQoJbGFuZ3VhZ2VzGAQgAygJQka6SEOSAUAQChgBIjpyOBgjMjReW15ceDAwLVx4MUZceDdGXSpbXlx4MDAtXHgyMFx4N0ZdW15ceDAwLVx4MUZceDdGXSokEjsKA2JpbxgFIAEoCUIuukgrcikY0A8yJF5bXlx4MDAtXHgwOFx4MEJceDBDXHgwRS1ceDFGXHg3Rl0qJBIuCgl0aW1lX3pvbmUYBiABKAlCG7pIGHIWGEAyEl5bQS1aYS16MC05XysvLV0qJBIzCgVzdGF0ZRgHIAEoDjIkLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkRvY3RvclN0YXRlEjIKDm5leHRfb3Blbl90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCK2AQoEU2xvdBIKCgJpZBgBIAEoCRIRCglkb2N0b3JfaWQYAiABKAkSLgoKc3RhcnRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKBXN0YXRlGAUgASgOMiIuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2xvdFN0YXRlIpMBCglTbG90VGltZXMSQwoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCE7pIEMgBAbIBChoGCICy+IQbMgASQQoIZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhO6SBDIAQGyAQoaBgiAsviEGzIAIi8KEEdldERvY3RvclJlcXVlc3QSGwoJZG9jdG9yX2lkGAEgASgJQgi6SAVyA7ABASJEChFHZXREb2N0b3JSZXNwb25zZRIvCgZkb2N0b3IYASABKAsyHy5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5Eb2N0b3Ii8wIKFFNlYXJjaERvY3RvcnNSZXF1ZXN0EisKBXF1ZXJ5GAEgASgJQhy6SBlyFxhkMhNeW15ceDAwLVx4MUZceDdGXSokEi8KCXNwZWNpYWx0eRgCIAEoCUIcukgZchcYUDITXlteXHgwMC1ceDFGXHg3Rl0qJBIuCghsYW5ndWFnZRgDIAEoCUIcukgZchcYIzITXlteXHgwMC1ceDFGXHg3Rl0qJBI/CglvcGVuX2Zyb20YBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEkAKCm9wZW5fdW50aWwYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEhoKCXBhZ2Vfc2l6ZRgGIAEoBUIHukgEGgIoABIuCgpwYWdlX3Rva2VuGAcgASgJQhq6SBdyFRjoBzIQXltBLVphLXowLTlfLV0qJCJiChVTZWFyY2hEb2N0b3JzUmVzcG9uc2USMAoHZG9jdG9ycxgBIAMoCzIfLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkRvY3RvchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkihgEKGlVwZGF0ZURvY3RvclByb2ZpbGVSZXF1ZXN0EjcKBmRvY3RvchgBIAEoCzIfLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkRvY3RvckIGukgDyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayJOChtVcGRhdGVEb2N0b3JQcm9maWxlUmVzcG9uc2USLwoGZG9jdG9yGAEgASgLMh8uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuRG9jdG9yInMKE1B1Ymxpc2hTbG90c1JlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESPgoFc2xvdHMYAiADKAsyIi5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TbG90VGltZXNCC7pICJIBBQgBEPQDIkQKFFB1Ymxpc2hTbG90c1Jlc3BvbnNlEiwKBXNsb3RzGAEgAygLMh0uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2xvdCJOChNXaXRoZHJhd1Nsb3RSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEhkKB3Nsb3RfaWQYAiABKAlCCLpIBXIDsAEBIkMKFFdpdGhkcmF3U2xvdFJlc3BvbnNlEisKBHNsb3QYASABKAsyHS5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TbG90IisKDkdldFNsb3RSZXF1ZXN0EhkKB3Nsb3RfaWQYASABKAlCCLpIBXIDsAEBIj4KD0dldFNsb3RSZXNwb25zZRIrCgRzbG90GAEgASgLMh0uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2xvdCK9AgoQTGlzdFNsb3RzUmVxdWVzdBIbCglkb2N0b3JfaWQYASABKAlCCLpIBXIDsAEBEjoKBGZyb20YAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEjsKBXVudGlsGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKGgYIgLL4hBsyABJHCgZzdGF0ZXMYBCADKA4yIi5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TbG90U3RhdGVCE7pIEJIBDRADGAEiB4IBBBABIAASGgoJcGFnZV9zaXplGAUgASgFQge6SAQaAigAEi4KCnBhZ2VfdG9rZW4YBiABKAlCGrpIF3IVGOgHMhBeW0EtWmEtejAtOV8tXSokIloKEUxpc3RTbG90c1Jlc3BvbnNlEiwKBXNsb3RzGAEgAygLMh0uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2xvdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiggIKDFdlZWtseVdpbmRvdxI9Cgd3ZWVrZGF5GAEgASgOMiAuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuV2Vla2RheUIKukgHggEEEAEgABI3Cgtsb2NhbF9zdGFydBgCIAEoCUIiukgfch0YBTIZXlswLTJdWzAtOV1bOl1bMC01XVswLTldJBI1Cglsb2NhbF9lbmQYAyABKAlCIrpIH3IdGAUyGV5bMC0yXVswLTldWzpdWzAtNV1bMC05XSQSIAoMc2xvdF9taW51dGVzGAQgASgFQgq6SAcaBRjgAygFEiEKDWJyZWFrX21pbnV0ZXMYBSABKAVCCrpIBxoFGOADKAAiwAEKCURheVdpbmRvdxI3Cgtsb2NhbF9zdGFydBgBIAEoCUIiukgfch0YBTIZXlswLTJdWzAtOV1bOl1bMC01XVswLTldJBI1Cglsb2NhbF9lbmQYAiABKAlCIrpIH3IdGAUyGV5bMC0yXVswLTldWzpdWzAtNV1bMC05XSQSIAoMc2xvdF9taW51dGVzGAMgASgFQgq6SAcaBRjgAygFEiEKDWJyZWFrX21pbnV0ZXMYBCABKAVCCrpIBxoFGOADKAAiwQIKDFNjaGVkdWxlUGxhbhIuCgl0aW1lX3pvbmUYASABKAlCG7pIGHIWGEAyEl5bQS1aYS16MC05XysvLV0qJBJNCglmcm9tX2RhdGUYAiABKAlCOrpIN9gBAXIyGAoyLl5bMTJdWzAtOV1bMC05XVswLTldWy1dWzAxXVswLTldWy1dWzAtM11bMC05XSQSTgoKdW50aWxfZGF0ZRgDIAEoCUI6ukg32AEBcjIYCjIuXlsxMl1bMC05XVswLTldWzAtOV1bLV1bMDFdWzAtOV1bLV1bMC0zXVswLTldJBJACgd3aW5kb3dzGAQgAygLMiUuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuV2Vla2x5V2luZG93Qgi6SAWSAQIQMhIgCgxhZHZhbmNlX2RheXMYBSABKAVCCrpIBxoFGJADKAAiwAEKCFNjaGVkdWxlEgoKAmlkGAEgASgJEhEKCWRvY3Rvcl9pZBgCIAEoCRIzCgRwbGFuGAMgASgLMiUuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2NoZWR1bGVQbGFuEi8KC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAipgEKEVNjaGVkdWxlRXhjZXB0aW9uEgoKAmlkGAEgASgJEhEKCWRvY3Rvcl9pZBgCIAEoCRIMCgRkYXRlGAMgASgJEjMKB3dpbmRvd3MYBCADKAsyIi5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5EYXlXaW5kb3cSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlwKC1Nsb3RDaGFuZ2VzEgwKBG1hZGUYASABKAUSFAoMbW9yZV90b19jb21lGAIgASgIEhEKCXdpdGhkcmF3bhgDIAEoBRIWCg5ib29rZWRfb3V0c2lkZRgEIAEoBSJyChVDcmVhdGVTY2hlZHVsZVJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESOwoEcGxhbhgCIAEoCzIlLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlNjaGVkdWxlUGxhbkIGukgDyAEBIoQBChZDcmVhdGVTY2hlZHVsZVJlc3BvbnNlEjMKCHNjaGVkdWxlGAEgASgLMiEuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2NoZWR1bGUSNQoHY2hhbmdlcxgCIAEoCzIkLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlNsb3RDaGFuZ2VzIsIBChVVcGRhdGVTY2hlZHVsZVJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESHQoLc2NoZWR1bGVfaWQYAiABKAlCCLpIBXIDsAEBEjsKBHBsYW4YAyABKAsyJS5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TY2hlZHVsZVBsYW5CBrpIA8gBARIvCgt1cGRhdGVfbWFzaxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2sihAEKFlVwZGF0ZVNjaGVkdWxlUmVzcG9uc2USMwoIc2NoZWR1bGUYASABKAsyIS5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TY2hlZHVsZRI1CgdjaGFuZ2VzGAIgASgLMiQuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2xvdENoYW5nZXMiVAoVRGVsZXRlU2NoZWR1bGVSZXF1ZXN0EhwKCnJlcXVlc3RfaWQYASABKAlCCLpIBXIDsAEBEh0KC3NjaGVkdWxlX2lkGAIgASgJQgi6SAVyA7ABASJPChZEZWxldGVTY2hlZHVsZVJlc3BvbnNlEjUKB2NoYW5nZXMYASABKAsyJC5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TbG90Q2hhbmdlcyIzChJHZXRTY2hlZHVsZVJlcXVlc3QSHQoLc2NoZWR1bGVfaWQYASABKAlCCLpIBXIDsAEBIkoKE0dldFNjaGVkdWxlUmVzcG9uc2USMwoIc2NoZWR1bGUYASABKAsyIS5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TY2hlZHVsZSJiChRMaXN0U2NoZWR1bGVzUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASLgoKcGFnZV90b2tlbhgCIAEoCUIaukgXchUY6AcyEF5bQS1aYS16MC05Xy1dKiQiZgoVTGlzdFNjaGVkdWxlc1Jlc3BvbnNlEjQKCXNjaGVkdWxlcxgBIAMoCzIhLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlNjaGVkdWxlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSK6AgoWUHJldmlld1NjaGVkdWxlUmVxdWVzdBIgCgtzY2hlZHVsZV9pZBgBIAEoCUILukgI2AEBcgOwAQESMwoEcGxhbhgCIAEoCzIlLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlNjaGVkdWxlUGxhbhI9CgRmcm9tGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEITukgQyAEBsgEKGgYIgLL4hBsyABI+CgV1bnRpbBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCE7pIEMgBAbIBChoGCICy+IQbMgASGgoJcGFnZV9zaXplGAUgASgFQge6SAQaAigAEi4KCnBhZ2VfdG9rZW4YBiABKAlCGrpIF3IVGOgHMhBeW0EtWmEtejAtOV8tXSokIrYBCgtQcmV2aWV3U2xvdBIuCgpzdGFydF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOAoHb3V0Y29tZRgDIAEoDjInLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlByZXZpZXdPdXRjb21lEg8KB3Nsb3RfaWQYBCABKAkiZwoXUHJldmlld1NjaGVkdWxlUmVzcG9uc2USMwoFc2xvdHMYASADKAsyJC5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5QcmV2aWV3U2xvdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiuQEKE0FkZEV4Y2VwdGlvblJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESRQoEZGF0ZRgCIAEoCUI3ukg0cjIYCjIuXlsxMl1bMC05XVswLTldWzAtOV1bLV1bMDFdWzAtOV1bLV1bMC0zXVswLTldJBI9Cgd3aW5kb3dzGAMgAygLMiIuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuRGF5V2luZG93Qgi6SAWSAQIQCiKMAQoUQWRkRXhjZXB0aW9uUmVzcG9uc2USPQoJZXhjZXB0aW9uGAEgASgLMiouYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2NoZWR1bGVFeGNlcHRpb24SNQoHY2hhbmdlcxgCIAEoCzIkLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlNsb3RDaGFuZ2VzIlYKFlJlbW92ZUV4Y2VwdGlvblJlcXVlc3QSHAoKcmVxdWVzdF9pZBgBIAEoCUIIukgFcgOwAQESHgoMZXhjZXB0aW9uX2lkGAIgASgJQgi6SAVyA7ABASJQChdSZW1vdmVFeGNlcHRpb25SZXNwb25zZRI1CgdjaGFuZ2VzGAEgASgLMiQuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2xvdENoYW5nZXMiggIKFUxpc3RFeGNlcHRpb25zUmVxdWVzdBJNCglmcm9tX2RhdGUYASABKAlCOrpIN9gBAXIyGAoyLl5bMTJdWzAtOV1bMC05XVswLTldWy1dWzAxXVswLTldWy1dWzAtM11bMC05XSQSTgoKdW50aWxfZGF0ZRgCIAEoCUI6ukg32AEBcjIYCjIuXlsxMl1bMC05XVswLTldWzAtOV1bLV1bMDFdWzAtOV1bLV1bMC0zXVswLTldJBIaCglwYWdlX3NpemUYAyABKAVCB7pIBBoCKAASLgoKcGFnZV90b2tlbhgEIAEoCUIaukgXchUY6AcyEF5bQS1aYS16MC05Xy1dKiQicQoWTGlzdEV4Y2VwdGlvbnNSZXNwb25zZRI+CgpleGNlcHRpb25zGAEgAygLMiouYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuU2NoZWR1bGVFeGNlcHRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKnoKC0RvY3RvclN0YXRlEhwKGERPQ1RPUl9TVEFURV9VTlNQRUNJRklFRBAAEhgKFERPQ1RPUl9TVEFURV9QRU5ESU5HEAESFwoTRE9DVE9SX1NUQVRFX0FDVElWRRACEhoKFkRPQ1RPUl9TVEFURV9TVVNQRU5ERUQQAyptCglTbG90U3RhdGUSGgoWU0xPVF9TVEFURV9VTlNQRUNJRklFRBAAEhMKD1NMT1RfU1RBVEVfT1BFThABEhUKEVNMT1RfU1RBVEVfQk9PS0VEEAISGAoUU0xPVF9TVEFURV9XSVRIRFJBV04QAyq2AQoHV2Vla2RheRIXChNXRUVLREFZX1VOU1BFQ0lGSUVEEAASEgoOV0VFS0RBWV9NT05EQVkQARITCg9XRUVLREFZX1RVRVNEQVkQAhIVChFXRUVLREFZX1dFRE5FU0RBWRADEhQKEFdFRUtEQVlfVEhVUlNEQVkQBBISCg5XRUVLREFZX0ZSSURBWRAFEhQKEFdFRUtEQVlfU0FUVVJEQVkQBhISCg5XRUVLREFZX1NVTkRBWRAHKvABCg5QcmV2aWV3T3V0Y29tZRIfChtQUkVWSUVXX09VVENPTUVfVU5TUEVDSUZJRUQQABIXChNQUkVWSUVXX09VVENPTUVfTkVXEAESGQoVUFJFVklFV19PVVRDT01FX1RIRVJFEAISIQodUFJFVklFV19PVVRDT01FX09WRVJMQVBTX09QRU4QAxIjCh9QUkVWSUVXX09VVENPTUVfT1ZFUkxBUFNfQk9PS0VEEAQSHQoZUFJFVklFV19PVVRDT01FX1dJVEhEUkFXThAFEiIKHlBSRVZJRVdfT1VUQ09NRV9PVEhFUl9TQ0hFRFVMRRAGMp8PChNBdmFpbGFiaWxpdHlTZXJ2aWNlEm0KCUdldERvY3RvchIpLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkdldERvY3RvclJlcXVlc3QaKi5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5HZXREb2N0b3JSZXNwb25zZSIJkAIBqrsYAggBEnkKDVNlYXJjaERvY3RvcnMSLS5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5TZWFyY2hEb2N0b3JzUmVxdWVzdBouLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlNlYXJjaERvY3RvcnNSZXNwb25zZSIJkAIBqrsYAggBEokBChNVcGRhdGVEb2N0b3JQcm9maWxlEjMuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuVXBkYXRlRG9jdG9yUHJvZmlsZVJlcXVlc3QaNC5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5VcGRhdGVEb2N0b3JQcm9maWxlUmVzcG9uc2UiB6q7GAMaAQISdAoMUHVibGlzaFNsb3RzEiwuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuUHVibGlzaFNsb3RzUmVxdWVzdBotLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlB1Ymxpc2hTbG90c1Jlc3BvbnNlIgequxgDGgECEnQKDFdpdGhkcmF3U2xvdBIsLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLldpdGhkcmF3U2xvdFJlcXVlc3QaLS5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5XaXRoZHJhd1Nsb3RSZXNwb25zZSIHqrsYAxoBAhJnCgdHZXRTbG90EicuYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuR2V0U2xvdFJlcXVlc3QaKC5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5HZXRTbG90UmVzcG9uc2UiCZACAaq7GAIIARJtCglMaXN0U2xvdHMSKS5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5MaXN0U2xvdHNSZXF1ZXN0GiouYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuTGlzdFNsb3RzUmVzcG9uc2UiCZACAaq7GAIIARJ6Cg5DcmVhdGVTY2hlZHVsZRIuLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkNyZWF0ZVNjaGVkdWxlUmVxdWVzdBovLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkNyZWF0ZVNjaGVkdWxlUmVzcG9uc2UiB6q7GAMaAQISegoOVXBkYXRlU2NoZWR1bGUSLi5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5VcGRhdGVTY2hlZHVsZVJlcXVlc3QaLy5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5VcGRhdGVTY2hlZHVsZVJlc3BvbnNlIgequxgDGgECEnoKDkRlbGV0ZVNjaGVkdWxlEi4uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuRGVsZXRlU2NoZWR1bGVSZXF1ZXN0Gi8uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuRGVsZXRlU2NoZWR1bGVSZXNwb25zZSIHqrsYAxoBAhJxCgtHZXRTY2hlZHVsZRIrLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkdldFNjaGVkdWxlUmVxdWVzdBosLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkdldFNjaGVkdWxlUmVzcG9uc2UiB6q7GAMaAQISdwoNTGlzdFNjaGVkdWxlcxItLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLkxpc3RTY2hlZHVsZXNSZXF1ZXN0Gi4uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuTGlzdFNjaGVkdWxlc1Jlc3BvbnNlIgequxgDGgECEn0KD1ByZXZpZXdTY2hlZHVsZRIvLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlByZXZpZXdTY2hlZHVsZVJlcXVlc3QaMC5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5QcmV2aWV3U2NoZWR1bGVSZXNwb25zZSIHqrsYAxoBAhJ0CgxBZGRFeGNlcHRpb24SLC5hbXJ1dGFtLmF2YWlsYWJpbGl0eS52MS5BZGRFeGNlcHRpb25SZXF1ZXN0Gi0uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuQWRkRXhjZXB0aW9uUmVzcG9uc2UiB6q7GAMaAQISfQoPUmVtb3ZlRXhjZXB0aW9uEi8uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuUmVtb3ZlRXhjZXB0aW9uUmVxdWVzdBowLmFtcnV0YW0uYXZhaWxhYmlsaXR5LnYxLlJlbW92ZUV4Y2VwdGlvblJlc3BvbnNlIgequxgDGgECEnoKDkxpc3RFeGNlcHRpb25zEi4uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuTGlzdEV4Y2VwdGlvbnNSZXF1ZXN0Gi8uYW1ydXRhbS5hdmFpbGFiaWxpdHkudjEuTGlzdEV4Y2VwdGlvbnNSZXNwb25zZSIHqrsYAxoBAmIGcHJvdG8z", [file_amrutam_access_v1_access, file_buf_validate_validate, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
 
 /**
  * A doctor's public profile.
@@ -576,6 +576,871 @@ export const ListSlotsResponseSchema: GenMessage<ListSlotsResponse> = /*@__PURE_
   messageDesc(file_amrutam_availability_v1_availability, 16);
 
 /**
+ * Hours of one day of the week in which slots are made, one after the other.
+ *
+ * @generated from message amrutam.availability.v1.WeeklyWindow
+ */
+export type WeeklyWindow = Message<"amrutam.availability.v1.WeeklyWindow"> & {
+  /**
+   * The day.
+   *
+   * @generated from field: amrutam.availability.v1.Weekday weekday = 1;
+   */
+  weekday: Weekday;
+
+  /**
+   * When the window opens, on clocks of the zone: "09:00". A time that clocks leave out counts as the moment at which they
+   * jump over it, one that they show twice as the first of both.
+   *
+   * @generated from field: string local_start = 2;
+   */
+  localStart: string;
+
+  /**
+   * When it closes, later on the same day, at the latest at "24:00"; one over midnight is written as two.
+   *
+   * @generated from field: string local_end = 3;
+   */
+  localEnd: string;
+
+  /**
+   * How long each slot is, 5 to 480 minutes, also on a day on which clocks change. What is left at the end is no slot.
+   *
+   * @generated from field: int32 slot_minutes = 4;
+   */
+  slotMinutes: number;
+
+  /**
+   * Minutes between one slot and the next, up to 480.
+   *
+   * @generated from field: int32 break_minutes = 5;
+   */
+  breakMinutes: number;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.WeeklyWindow.
+ * Use `create(WeeklyWindowSchema)` to create a new message.
+ */
+export const WeeklyWindowSchema: GenMessage<WeeklyWindow> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 17);
+
+/**
+ * Hours of one date in which slots are made, one after the other.
+ *
+ * @generated from message amrutam.availability.v1.DayWindow
+ */
+export type DayWindow = Message<"amrutam.availability.v1.DayWindow"> & {
+  /**
+   * When the window opens, on clocks of the zone: "09:00". A time that clocks leave out counts as the moment at which they
+   * jump over it, one that they show twice as the first of both.
+   *
+   * @generated from field: string local_start = 1;
+   */
+  localStart: string;
+
+  /**
+   * When it closes, later on the same day, at the latest at "24:00"; one over midnight is written as two.
+   *
+   * @generated from field: string local_end = 2;
+   */
+  localEnd: string;
+
+  /**
+   * How long each slot is, 5 to 480 minutes, also on a day on which clocks change. What is left at the end is no slot.
+   *
+   * @generated from field: int32 slot_minutes = 3;
+   */
+  slotMinutes: number;
+
+  /**
+   * Minutes between one slot and the next, up to 480.
+   *
+   * @generated from field: int32 break_minutes = 4;
+   */
+  breakMinutes: number;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.DayWindow.
+ * Use `create(DayWindowSchema)` to create a new message.
+ */
+export const DayWindowSchema: GenMessage<DayWindow> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 18);
+
+/**
+ * What a doctor offers every week.
+ *
+ * @generated from message amrutam.availability.v1.SchedulePlan
+ */
+export type SchedulePlan = Message<"amrutam.availability.v1.SchedulePlan"> & {
+  /**
+   * IANA time zone of the windows and dates, such as "Asia/Kolkata"; empty: that of the doctor's account.
+   *
+   * @generated from field: string time_zone = 1;
+   */
+  timeZone: string;
+
+  /**
+   * The first date, such as "2026-12-24"; empty: today.
+   *
+   * @generated from field: string from_date = 2;
+   */
+  fromDate: string;
+
+  /**
+   * The date before which it ends; empty: it doesn't.
+   *
+   * @generated from field: string until_date = 3;
+   */
+  untilDate: string;
+
+  /**
+   * 1 to 50 windows; those of one day don't overlap.
+   *
+   * @generated from field: repeated amrutam.availability.v1.WeeklyWindow windows = 4;
+   */
+  windows: WeeklyWindow[];
+
+  /**
+   * For how many days slots are kept ahead, today among them: 1 to 400; 0 means 60.
+   *
+   * @generated from field: int32 advance_days = 5;
+   */
+  advanceDays: number;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.SchedulePlan.
+ * Use `create(SchedulePlanSchema)` to create a new message.
+ */
+export const SchedulePlanSchema: GenMessage<SchedulePlan> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 19);
+
+/**
+ * What a doctor offers every week, as it is kept.
+ *
+ * @generated from message amrutam.availability.v1.Schedule
+ */
+export type Schedule = Message<"amrutam.availability.v1.Schedule"> & {
+  /**
+   * UUIDv7.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The doctor's user id.
+   *
+   * @generated from field: string doctor_id = 2;
+   */
+  doctorId: string;
+
+  /**
+   * What it offers.
+   *
+   * @generated from field: amrutam.availability.v1.SchedulePlan plan = 3;
+   */
+  plan?: SchedulePlan | undefined;
+
+  /**
+   * When it was created.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 4;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it was last changed.
+   *
+   * @generated from field: google.protobuf.Timestamp update_time = 5;
+   */
+  updateTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.Schedule.
+ * Use `create(ScheduleSchema)` to create a new message.
+ */
+export const ScheduleSchema: GenMessage<Schedule> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 20);
+
+/**
+ * A date on which the weekly windows don't count, whatever the schedule.
+ *
+ * @generated from message amrutam.availability.v1.ScheduleException
+ */
+export type ScheduleException = Message<"amrutam.availability.v1.ScheduleException"> & {
+  /**
+   * UUIDv7.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The doctor's user id.
+   *
+   * @generated from field: string doctor_id = 2;
+   */
+  doctorId: string;
+
+  /**
+   * The date, on the calendar of each schedule's zone.
+   *
+   * @generated from field: string date = 3;
+   */
+  date: string;
+
+  /**
+   * What is offered instead, by the oldest schedule that has the date between its own; empty: nothing.
+   *
+   * @generated from field: repeated amrutam.availability.v1.DayWindow windows = 4;
+   */
+  windows: DayWindow[];
+
+  /**
+   * When it was added.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 5;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.ScheduleException.
+ * Use `create(ScheduleExceptionSchema)` to create a new message.
+ */
+export const ScheduleExceptionSchema: GenMessage<ScheduleException> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 21);
+
+/**
+ * What a change of schedules has done to slots.
+ *
+ * @generated from message amrutam.availability.v1.SlotChanges
+ */
+export type SlotChanges = Message<"amrutam.availability.v1.SlotChanges"> & {
+  /**
+   * Slots that were made: of those that are to be, the next 500.
+   *
+   * @generated from field: int32 made = 1;
+   */
+  made: number;
+
+  /**
+   * Whether more are to be made: the service does, within minutes.
+   *
+   * @generated from field: bool more_to_come = 2;
+   */
+  moreToCome: boolean;
+
+  /**
+   * Open slots that were taken back.
+   *
+   * @generated from field: int32 withdrawn = 3;
+   */
+  withdrawn: number;
+
+  /**
+   * Booked slots ahead that schedules have made and would make no more. They stay booked.
+   *
+   * @generated from field: int32 booked_outside = 4;
+   */
+  bookedOutside: number;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.SlotChanges.
+ * Use `create(SlotChangesSchema)` to create a new message.
+ */
+export const SlotChangesSchema: GenMessage<SlotChanges> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 22);
+
+/**
+ * Request of CreateSchedule.
+ *
+ * @generated from message amrutam.availability.v1.CreateScheduleRequest
+ */
+export type CreateScheduleRequest = Message<"amrutam.availability.v1.CreateScheduleRequest"> & {
+  /**
+   * A UUID that names this attempt: the same one again gets the first answer, for 7 days.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * What it offers.
+   *
+   * @generated from field: amrutam.availability.v1.SchedulePlan plan = 2;
+   */
+  plan?: SchedulePlan | undefined;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.CreateScheduleRequest.
+ * Use `create(CreateScheduleRequestSchema)` to create a new message.
+ */
+export const CreateScheduleRequestSchema: GenMessage<CreateScheduleRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 23);
+
+/**
+ * Response of CreateSchedule.
+ *
+ * @generated from message amrutam.availability.v1.CreateScheduleResponse
+ */
+export type CreateScheduleResponse = Message<"amrutam.availability.v1.CreateScheduleResponse"> & {
+  /**
+   * The new schedule.
+   *
+   * @generated from field: amrutam.availability.v1.Schedule schedule = 1;
+   */
+  schedule?: Schedule | undefined;
+
+  /**
+   * What it has done to slots.
+   *
+   * @generated from field: amrutam.availability.v1.SlotChanges changes = 2;
+   */
+  changes?: SlotChanges | undefined;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.CreateScheduleResponse.
+ * Use `create(CreateScheduleResponseSchema)` to create a new message.
+ */
+export const CreateScheduleResponseSchema: GenMessage<CreateScheduleResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 24);
+
+/**
+ * Request of UpdateSchedule.
+ *
+ * @generated from message amrutam.availability.v1.UpdateScheduleRequest
+ */
+export type UpdateScheduleRequest = Message<"amrutam.availability.v1.UpdateScheduleRequest"> & {
+  /**
+   * A UUID that names this attempt: the same one again gets the first answer, for 7 days.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * A schedule of the caller.
+   *
+   * @generated from field: string schedule_id = 2;
+   */
+  scheduleId: string;
+
+  /**
+   * The new values.
+   *
+   * @generated from field: amrutam.availability.v1.SchedulePlan plan = 3;
+   */
+  plan?: SchedulePlan | undefined;
+
+  /**
+   * Which fields of the plan to set: time_zone, from_date, until_date, windows, advance_days, or "*" for all five. Without a
+   * mask, the fields that aren't empty.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 4;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.UpdateScheduleRequest.
+ * Use `create(UpdateScheduleRequestSchema)` to create a new message.
+ */
+export const UpdateScheduleRequestSchema: GenMessage<UpdateScheduleRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 25);
+
+/**
+ * Response of UpdateSchedule.
+ *
+ * @generated from message amrutam.availability.v1.UpdateScheduleResponse
+ */
+export type UpdateScheduleResponse = Message<"amrutam.availability.v1.UpdateScheduleResponse"> & {
+  /**
+   * The schedule, as changed.
+   *
+   * @generated from field: amrutam.availability.v1.Schedule schedule = 1;
+   */
+  schedule?: Schedule | undefined;
+
+  /**
+   * What that has done to slots.
+   *
+   * @generated from field: amrutam.availability.v1.SlotChanges changes = 2;
+   */
+  changes?: SlotChanges | undefined;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.UpdateScheduleResponse.
+ * Use `create(UpdateScheduleResponseSchema)` to create a new message.
+ */
+export const UpdateScheduleResponseSchema: GenMessage<UpdateScheduleResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 26);
+
+/**
+ * Request of DeleteSchedule.
+ *
+ * @generated from message amrutam.availability.v1.DeleteScheduleRequest
+ */
+export type DeleteScheduleRequest = Message<"amrutam.availability.v1.DeleteScheduleRequest"> & {
+  /**
+   * A UUID that names this attempt: the same one again gets the first answer, for 7 days.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * A schedule of the caller.
+   *
+   * @generated from field: string schedule_id = 2;
+   */
+  scheduleId: string;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.DeleteScheduleRequest.
+ * Use `create(DeleteScheduleRequestSchema)` to create a new message.
+ */
+export const DeleteScheduleRequestSchema: GenMessage<DeleteScheduleRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 27);
+
+/**
+ * Response of DeleteSchedule.
+ *
+ * @generated from message amrutam.availability.v1.DeleteScheduleResponse
+ */
+export type DeleteScheduleResponse = Message<"amrutam.availability.v1.DeleteScheduleResponse"> & {
+  /**
+   * What that has done to slots.
+   *
+   * @generated from field: amrutam.availability.v1.SlotChanges changes = 1;
+   */
+  changes?: SlotChanges | undefined;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.DeleteScheduleResponse.
+ * Use `create(DeleteScheduleResponseSchema)` to create a new message.
+ */
+export const DeleteScheduleResponseSchema: GenMessage<DeleteScheduleResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 28);
+
+/**
+ * Request of GetSchedule.
+ *
+ * @generated from message amrutam.availability.v1.GetScheduleRequest
+ */
+export type GetScheduleRequest = Message<"amrutam.availability.v1.GetScheduleRequest"> & {
+  /**
+   * A schedule of the caller.
+   *
+   * @generated from field: string schedule_id = 1;
+   */
+  scheduleId: string;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.GetScheduleRequest.
+ * Use `create(GetScheduleRequestSchema)` to create a new message.
+ */
+export const GetScheduleRequestSchema: GenMessage<GetScheduleRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 29);
+
+/**
+ * Response of GetSchedule.
+ *
+ * @generated from message amrutam.availability.v1.GetScheduleResponse
+ */
+export type GetScheduleResponse = Message<"amrutam.availability.v1.GetScheduleResponse"> & {
+  /**
+   * The schedule.
+   *
+   * @generated from field: amrutam.availability.v1.Schedule schedule = 1;
+   */
+  schedule?: Schedule | undefined;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.GetScheduleResponse.
+ * Use `create(GetScheduleResponseSchema)` to create a new message.
+ */
+export const GetScheduleResponseSchema: GenMessage<GetScheduleResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 30);
+
+/**
+ * Request of ListSchedules.
+ *
+ * @generated from message amrutam.availability.v1.ListSchedulesRequest
+ */
+export type ListSchedulesRequest = Message<"amrutam.availability.v1.ListSchedulesRequest"> & {
+  /**
+   * At most this many schedules; 0 means 50, more than 250 means 250.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous page's next_page_token, with the same conditions.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.ListSchedulesRequest.
+ * Use `create(ListSchedulesRequestSchema)` to create a new message.
+ */
+export const ListSchedulesRequestSchema: GenMessage<ListSchedulesRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 31);
+
+/**
+ * Response of ListSchedules.
+ *
+ * @generated from message amrutam.availability.v1.ListSchedulesResponse
+ */
+export type ListSchedulesResponse = Message<"amrutam.availability.v1.ListSchedulesResponse"> & {
+  /**
+   * The schedules of this page.
+   *
+   * @generated from field: repeated amrutam.availability.v1.Schedule schedules = 1;
+   */
+  schedules: Schedule[];
+
+  /**
+   * For the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.ListSchedulesResponse.
+ * Use `create(ListSchedulesResponseSchema)` to create a new message.
+ */
+export const ListSchedulesResponseSchema: GenMessage<ListSchedulesResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 32);
+
+/**
+ * Request of PreviewSchedule.
+ *
+ * @generated from message amrutam.availability.v1.PreviewScheduleRequest
+ */
+export type PreviewScheduleRequest = Message<"amrutam.availability.v1.PreviewScheduleRequest"> & {
+  /**
+   * A schedule of the caller; empty: a new one, whose plan is given.
+   *
+   * @generated from field: string schedule_id = 1;
+   */
+  scheduleId: string;
+
+  /**
+   * What it would offer; absent: what it offers now.
+   *
+   * @generated from field: amrutam.availability.v1.SchedulePlan plan = 2;
+   */
+  plan?: SchedulePlan | undefined;
+
+  /**
+   * Slots that start at this time or later; those that have begun are left out.
+   *
+   * @generated from field: google.protobuf.Timestamp from = 3;
+   */
+  from?: Timestamp | undefined;
+
+  /**
+   * Slots that start before this time, at most 400 days after `from`.
+   *
+   * @generated from field: google.protobuf.Timestamp until = 4;
+   */
+  until?: Timestamp | undefined;
+
+  /**
+   * At most this many slots; 0 means 50, more than 250 means 250.
+   *
+   * @generated from field: int32 page_size = 5;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous page's next_page_token, with the same conditions.
+   *
+   * @generated from field: string page_token = 6;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.PreviewScheduleRequest.
+ * Use `create(PreviewScheduleRequestSchema)` to create a new message.
+ */
+export const PreviewScheduleRequestSchema: GenMessage<PreviewScheduleRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 33);
+
+/**
+ * A time that a schedule asks for.
+ *
+ * @generated from message amrutam.availability.v1.PreviewSlot
+ */
+export type PreviewSlot = Message<"amrutam.availability.v1.PreviewSlot"> & {
+  /**
+   * When it would start.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * When it would end.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 2;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * What would become of it.
+   *
+   * @generated from field: amrutam.availability.v1.PreviewOutcome outcome = 3;
+   */
+  outcome: PreviewOutcome;
+
+  /**
+   * The slot that is there or in the way; empty where none is.
+   *
+   * @generated from field: string slot_id = 4;
+   */
+  slotId: string;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.PreviewSlot.
+ * Use `create(PreviewSlotSchema)` to create a new message.
+ */
+export const PreviewSlotSchema: GenMessage<PreviewSlot> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 34);
+
+/**
+ * Response of PreviewSchedule.
+ *
+ * @generated from message amrutam.availability.v1.PreviewScheduleResponse
+ */
+export type PreviewScheduleResponse = Message<"amrutam.availability.v1.PreviewScheduleResponse"> & {
+  /**
+   * The times of this page, in order.
+   *
+   * @generated from field: repeated amrutam.availability.v1.PreviewSlot slots = 1;
+   */
+  slots: PreviewSlot[];
+
+  /**
+   * For the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.PreviewScheduleResponse.
+ * Use `create(PreviewScheduleResponseSchema)` to create a new message.
+ */
+export const PreviewScheduleResponseSchema: GenMessage<PreviewScheduleResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 35);
+
+/**
+ * Request of AddException.
+ *
+ * @generated from message amrutam.availability.v1.AddExceptionRequest
+ */
+export type AddExceptionRequest = Message<"amrutam.availability.v1.AddExceptionRequest"> & {
+  /**
+   * A UUID that names this attempt: the same one again gets the first answer, for 7 days.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * The date, such as "2026-12-24", on the calendar of each schedule's zone: from yesterday to 400 days ahead.
+   *
+   * @generated from field: string date = 2;
+   */
+  date: string;
+
+  /**
+   * What is offered instead, up to 10 windows that don't overlap, by the oldest schedule that has the date between its own; none: the
+   * date is closed.
+   *
+   * @generated from field: repeated amrutam.availability.v1.DayWindow windows = 3;
+   */
+  windows: DayWindow[];
+};
+
+/**
+ * Describes the message amrutam.availability.v1.AddExceptionRequest.
+ * Use `create(AddExceptionRequestSchema)` to create a new message.
+ */
+export const AddExceptionRequestSchema: GenMessage<AddExceptionRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 36);
+
+/**
+ * Response of AddException.
+ *
+ * @generated from message amrutam.availability.v1.AddExceptionResponse
+ */
+export type AddExceptionResponse = Message<"amrutam.availability.v1.AddExceptionResponse"> & {
+  /**
+   * The new exception.
+   *
+   * @generated from field: amrutam.availability.v1.ScheduleException exception = 1;
+   */
+  exception?: ScheduleException | undefined;
+
+  /**
+   * What it has done to slots.
+   *
+   * @generated from field: amrutam.availability.v1.SlotChanges changes = 2;
+   */
+  changes?: SlotChanges | undefined;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.AddExceptionResponse.
+ * Use `create(AddExceptionResponseSchema)` to create a new message.
+ */
+export const AddExceptionResponseSchema: GenMessage<AddExceptionResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 37);
+
+/**
+ * Request of RemoveException.
+ *
+ * @generated from message amrutam.availability.v1.RemoveExceptionRequest
+ */
+export type RemoveExceptionRequest = Message<"amrutam.availability.v1.RemoveExceptionRequest"> & {
+  /**
+   * A UUID that names this attempt: the same one again gets the first answer, for 7 days.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * An exception of the caller.
+   *
+   * @generated from field: string exception_id = 2;
+   */
+  exceptionId: string;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.RemoveExceptionRequest.
+ * Use `create(RemoveExceptionRequestSchema)` to create a new message.
+ */
+export const RemoveExceptionRequestSchema: GenMessage<RemoveExceptionRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 38);
+
+/**
+ * Response of RemoveException.
+ *
+ * @generated from message amrutam.availability.v1.RemoveExceptionResponse
+ */
+export type RemoveExceptionResponse = Message<"amrutam.availability.v1.RemoveExceptionResponse"> & {
+  /**
+   * What that has done to slots.
+   *
+   * @generated from field: amrutam.availability.v1.SlotChanges changes = 1;
+   */
+  changes?: SlotChanges | undefined;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.RemoveExceptionResponse.
+ * Use `create(RemoveExceptionResponseSchema)` to create a new message.
+ */
+export const RemoveExceptionResponseSchema: GenMessage<RemoveExceptionResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 39);
+
+/**
+ * Request of ListExceptions.
+ *
+ * @generated from message amrutam.availability.v1.ListExceptionsRequest
+ */
+export type ListExceptionsRequest = Message<"amrutam.availability.v1.ListExceptionsRequest"> & {
+  /**
+   * Exceptions of this date or later, such as "2026-12-24"; empty: all.
+   *
+   * @generated from field: string from_date = 1;
+   */
+  fromDate: string;
+
+  /**
+   * Exceptions before this date; empty: no bound.
+   *
+   * @generated from field: string until_date = 2;
+   */
+  untilDate: string;
+
+  /**
+   * At most this many exceptions; 0 means 50, more than 250 means 250.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous page's next_page_token, with the same conditions.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.ListExceptionsRequest.
+ * Use `create(ListExceptionsRequestSchema)` to create a new message.
+ */
+export const ListExceptionsRequestSchema: GenMessage<ListExceptionsRequest> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 40);
+
+/**
+ * Response of ListExceptions.
+ *
+ * @generated from message amrutam.availability.v1.ListExceptionsResponse
+ */
+export type ListExceptionsResponse = Message<"amrutam.availability.v1.ListExceptionsResponse"> & {
+  /**
+   * The exceptions of this page.
+   *
+   * @generated from field: repeated amrutam.availability.v1.ScheduleException exceptions = 1;
+   */
+  exceptions: ScheduleException[];
+
+  /**
+   * For the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message amrutam.availability.v1.ListExceptionsResponse.
+ * Use `create(ListExceptionsResponseSchema)` to create a new message.
+ */
+export const ListExceptionsResponseSchema: GenMessage<ListExceptionsResponse> = /*@__PURE__*/
+  messageDesc(file_amrutam_availability_v1_availability, 41);
+
+/**
  * Whether a doctor may publish and be booked.
  *
  * @generated from enum amrutam.availability.v1.DoctorState
@@ -672,6 +1537,152 @@ export const SlotStateSchema: GenEnum<SlotState> = /*@__PURE__*/
   enumDesc(file_amrutam_availability_v1_availability, 1);
 
 /**
+ * A day of the week.
+ *
+ * @generated from enum amrutam.availability.v1.Weekday
+ */
+export const Weekday = {
+  /**
+   * Not a day.
+   *
+   * @generated from enum value: WEEKDAY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Monday.
+   *
+   * @generated from enum value: WEEKDAY_MONDAY = 1;
+   */
+  MONDAY: 1,
+
+  /**
+   * Tuesday.
+   *
+   * @generated from enum value: WEEKDAY_TUESDAY = 2;
+   */
+  TUESDAY: 2,
+
+  /**
+   * Wednesday.
+   *
+   * @generated from enum value: WEEKDAY_WEDNESDAY = 3;
+   */
+  WEDNESDAY: 3,
+
+  /**
+   * Thursday.
+   *
+   * @generated from enum value: WEEKDAY_THURSDAY = 4;
+   */
+  THURSDAY: 4,
+
+  /**
+   * Friday.
+   *
+   * @generated from enum value: WEEKDAY_FRIDAY = 5;
+   */
+  FRIDAY: 5,
+
+  /**
+   * Saturday.
+   *
+   * @generated from enum value: WEEKDAY_SATURDAY = 6;
+   */
+  SATURDAY: 6,
+
+  /**
+   * Sunday.
+   *
+   * @generated from enum value: WEEKDAY_SUNDAY = 7;
+   */
+  SUNDAY: 7,
+} as const;
+
+/**
+ * A day of the week.
+ *
+ * @generated from enum amrutam.availability.v1.Weekday
+ */
+export type Weekday = (typeof Weekday)[keyof typeof Weekday] | UnknownEnum;
+
+/**
+ * Describes the enum amrutam.availability.v1.Weekday.
+ */
+export const WeekdaySchema: GenEnum<Weekday> = /*@__PURE__*/
+  enumDesc(file_amrutam_availability_v1_availability, 2);
+
+/**
+ * What becomes of a time that a schedule asks for.
+ *
+ * @generated from enum amrutam.availability.v1.PreviewOutcome
+ */
+export const PreviewOutcome = {
+  /**
+   * Not an outcome.
+   *
+   * @generated from enum value: PREVIEW_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It is free: a slot would be made.
+   *
+   * @generated from enum value: PREVIEW_OUTCOME_NEW = 1;
+   */
+  NEW: 1,
+
+  /**
+   * A slot with just this time is there, open or booked.
+   *
+   * @generated from enum value: PREVIEW_OUTCOME_THERE = 2;
+   */
+  THERE: 2,
+
+  /**
+   * An open slot with another time is in the way. If a schedule has made it and offers it no more, it is taken back and this one is made;
+   * if it was published by PublishSlots, it stays.
+   *
+   * @generated from enum value: PREVIEW_OUTCOME_OVERLAPS_OPEN = 3;
+   */
+  OVERLAPS_OPEN: 3,
+
+  /**
+   * A booked slot with another time is in the way, and stays.
+   *
+   * @generated from enum value: PREVIEW_OUTCOME_OVERLAPS_BOOKED = 4;
+   */
+  OVERLAPS_BOOKED: 4,
+
+  /**
+   * The doctor has taken a slot at this time back since the schedule was created: none is made.
+   *
+   * @generated from enum value: PREVIEW_OUTCOME_WITHDRAWN = 5;
+   */
+  WITHDRAWN: 5,
+
+  /**
+   * An older schedule of the doctor offers this time.
+   *
+   * @generated from enum value: PREVIEW_OUTCOME_OTHER_SCHEDULE = 6;
+   */
+  OTHER_SCHEDULE: 6,
+} as const;
+
+/**
+ * What becomes of a time that a schedule asks for.
+ *
+ * @generated from enum amrutam.availability.v1.PreviewOutcome
+ */
+export type PreviewOutcome = (typeof PreviewOutcome)[keyof typeof PreviewOutcome] | UnknownEnum;
+
+/**
+ * Describes the enum amrutam.availability.v1.PreviewOutcome.
+ */
+export const PreviewOutcomeSchema: GenEnum<PreviewOutcome> = /*@__PURE__*/
+  enumDesc(file_amrutam_availability_v1_availability, 3);
+
+/**
  * Doctors, and the times at which they can be seen.
  *
  * @generated from service amrutam.availability.v1.AvailabilityService
@@ -722,7 +1733,8 @@ export const AvailabilityService: GenService<{
     output: typeof PublishSlotsResponseSchema;
   },
   /**
-   * Takes an open slot of the caller back. It can't be booked any more, and its time can be published anew.
+   * Takes an open slot of the caller back. It can't be booked any more, and its time can be published anew; no schedule that
+   * is there makes it again.
    * Refusals: SLOT_NOT_FOUND, SLOT_NOT_OPEN, REQUEST_ID_REUSED, IN_PROGRESS, CONTENTION.
    *
    * @generated from rpc amrutam.availability.v1.AvailabilityService.WithdrawSlot
@@ -754,6 +1766,112 @@ export const AvailabilityService: GenService<{
     methodKind: "unary";
     input: typeof ListSlotsRequestSchema;
     output: typeof ListSlotsResponseSchema;
+  },
+  /**
+   * Has slots made every week, in the doctor's own time zone: at once as far as they fit into one call, and then, by
+   * midnight of that zone, for one more day each day. A doctor who isn't approved can prepare schedules; slots come with the
+   * approval. The most slots that all schedules of a doctor may keep ahead is 20,000, the most schedules are 10.
+   * Refusals: SCHEDULE_LIMIT, FIELD_INVALID, REQUEST_ID_REUSED, IN_PROGRESS, CONTENTION, RATE_LIMITED (10 a minute).
+   *
+   * @generated from rpc amrutam.availability.v1.AvailabilityService.CreateSchedule
+   */
+  createSchedule: {
+    methodKind: "unary";
+    input: typeof CreateScheduleRequestSchema;
+    output: typeof CreateScheduleResponseSchema;
+  },
+  /**
+   * Changes a schedule of the caller. Open slots ahead that schedules have made and that fit no more are taken back in the
+   * same moment; booked ones stay as they are, and the answer counts them.
+   * Refusals: SCHEDULE_NOT_FOUND, SCHEDULE_LIMIT, FIELD_INVALID, REQUEST_ID_REUSED, IN_PROGRESS, CONTENTION,
+   * RATE_LIMITED (10 a minute).
+   *
+   * @generated from rpc amrutam.availability.v1.AvailabilityService.UpdateSchedule
+   */
+  updateSchedule: {
+    methodKind: "unary";
+    input: typeof UpdateScheduleRequestSchema;
+    output: typeof UpdateScheduleResponseSchema;
+  },
+  /**
+   * Ends a schedule of the caller, and takes its open slots ahead back; booked ones stay.
+   * Refusals: SCHEDULE_NOT_FOUND, REQUEST_ID_REUSED, IN_PROGRESS, CONTENTION.
+   *
+   * @generated from rpc amrutam.availability.v1.AvailabilityService.DeleteSchedule
+   */
+  deleteSchedule: {
+    methodKind: "unary";
+    input: typeof DeleteScheduleRequestSchema;
+    output: typeof DeleteScheduleResponseSchema;
+  },
+  /**
+   * One schedule of the caller.
+   * Refusals: SCHEDULE_NOT_FOUND.
+   *
+   * @generated from rpc amrutam.availability.v1.AvailabilityService.GetSchedule
+   */
+  getSchedule: {
+    methodKind: "unary";
+    input: typeof GetScheduleRequestSchema;
+    output: typeof GetScheduleResponseSchema;
+  },
+  /**
+   * The caller's schedules, the oldest first.
+   * Refusals: FIELD_INVALID, PAGE_TOKEN_INVALID.
+   *
+   * @generated from rpc amrutam.availability.v1.AvailabilityService.ListSchedules
+   */
+  listSchedules: {
+    methodKind: "unary";
+    input: typeof ListSchedulesRequestSchema;
+    output: typeof ListSchedulesResponseSchema;
+  },
+  /**
+   * What a schedule would make in a time, and what stands in its way: one that is kept, one that is proposed, or one that is
+   * proposed in the place of a kept one. Changes nothing, and looks beyond advance_days.
+   * Refusals: SCHEDULE_NOT_FOUND, FIELD_INVALID, PAGE_TOKEN_INVALID, RATE_LIMITED (60 a minute).
+   *
+   * @generated from rpc amrutam.availability.v1.AvailabilityService.PreviewSchedule
+   */
+  previewSchedule: {
+    methodKind: "unary";
+    input: typeof PreviewScheduleRequestSchema;
+    output: typeof PreviewScheduleResponseSchema;
+  },
+  /**
+   * Closes one date for all schedules of the caller, or gives it other windows. Open slots of schedules that fit no more are
+   * taken back in the same moment; booked ones, and those published by PublishSlots, stay.
+   * Refusals: EXCEPTION_EXISTS, SCHEDULE_LIMIT, FIELD_INVALID, REQUEST_ID_REUSED, IN_PROGRESS, CONTENTION,
+   * RATE_LIMITED (60 a minute).
+   *
+   * @generated from rpc amrutam.availability.v1.AvailabilityService.AddException
+   */
+  addException: {
+    methodKind: "unary";
+    input: typeof AddExceptionRequestSchema;
+    output: typeof AddExceptionResponseSchema;
+  },
+  /**
+   * Gives a date back to the caller's schedules.
+   * Refusals: EXCEPTION_NOT_FOUND, REQUEST_ID_REUSED, IN_PROGRESS, CONTENTION, RATE_LIMITED (60 a minute).
+   *
+   * @generated from rpc amrutam.availability.v1.AvailabilityService.RemoveException
+   */
+  removeException: {
+    methodKind: "unary";
+    input: typeof RemoveExceptionRequestSchema;
+    output: typeof RemoveExceptionResponseSchema;
+  },
+  /**
+   * The caller's exceptions by date.
+   * Refusals: FIELD_INVALID, PAGE_TOKEN_INVALID.
+   *
+   * @generated from rpc amrutam.availability.v1.AvailabilityService.ListExceptions
+   */
+  listExceptions: {
+    methodKind: "unary";
+    input: typeof ListExceptionsRequestSchema;
+    output: typeof ListExceptionsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_amrutam_availability_v1_availability, 0);

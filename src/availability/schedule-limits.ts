@@ -1,0 +1,19 @@
+import { Fault } from '../fault.ts';
+import { mostSlots, type Offers, slotsInWindow } from './offered-slots.ts';
+import type { DayWindow, Plan } from './schedule.entity.ts';
+
+/** What a doctor may have at the most: schedules, and slots that they keep ahead together. */
+const LIMITS = { schedules: 10, slots: 20_000 };
+
+/** Throws SCHEDULE_LIMIT when a doctor would have too many schedules, or these too many slots ahead. */
+export function checkLimits(schedules: readonly Plan[], exceptions: Offers['exceptions']): void {
+  if (schedules.length > LIMITS.schedules) throw tooMany('schedules');
+  const weekly = schedules.reduce((sum, plan) => sum + mostSlots(plan), 0);
+  const added = [...exceptions.values()].flat().reduce((sum, window: DayWindow) => sum + slotsInWindow(window), 0);
+  if (weekly + added > LIMITS.slots) throw tooMany('slots');
+}
+
+function tooMany(of: keyof typeof LIMITS): Fault {
+  const message = `a doctor's schedules are at most ${LIMITS.schedules} and keep at most ${LIMITS.slots} slots ahead`;
+  return new Fault('SCHEDULE_LIMIT', message, { metadata: { limit: String(LIMITS[of]), of } });
+}
