@@ -265,7 +265,7 @@ function rpc({ grpcPort }: Service, path: string): Promise<void> {
         DATABASE_URL: server.url,
         JWT_KEYS_FILE: server.keysFile,
         DATABASE_POOL: '2',
-        POOL_WAIT_MS: '300',
+        POOL_WAIT_MS: '1000',
       });
       const seen = await startPrometheus([`127.0.0.1:${fresh.metricsPort}`], { hasty: true });
       try {
@@ -277,7 +277,7 @@ function rpc({ grpcPort }: Service, path: string): Promise<void> {
         const waiting = [outsider, ...patients].map((patient) =>
           outcomeOf(patient, (o) => grpc.booking.listBookings({}, o)),
         );
-        await sleep(1_000);
+        await sleep(2_000);
         await locker.query('ROLLBACK');
         await locker.end();
         const { OVERLOADED } = tally(await Promise.all(waiting));
