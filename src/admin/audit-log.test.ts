@@ -150,7 +150,7 @@ describe.each(['gRPC', 'gRPC-Web', 'Connect'] as const)('an export over %s', (ov
     expect((await parts.next()).value?.events.length).toBeGreaterThan(0);
     await quiet();
     const paused = statements;
-    expect(poolLoad(server.orm).inUse).toBe(0);
+    await until(() => poolLoad(server.orm).inUse === 0); // at times whoever follows listings has one
     let read = 0;
     while (read < 12_000) read += (await parts.next()).value?.events.length ?? 24_000;
     expect(statements).toBeGreaterThan(paused);
