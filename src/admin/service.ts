@@ -126,6 +126,8 @@ export function adminService({ units, reports, sessions, sealKeys }: AdminParts)
     },
     async *exportAuditEvents({ purpose, actorId, action, entityType, entityId, patientId, ...range }, ctx) {
       const { signal } = ctx;
+      if (!purpose.trim())
+        throw fieldInvalid('purpose', 'administrators must say why they export the trail', 'purpose');
       const about = { entityType: 'audit_log', purpose, ...(patientId && { patientId }) } as const;
       const begun = await units.write(callOf(ctx), async (work) => {
         work.about(about);
