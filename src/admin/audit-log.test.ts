@@ -150,7 +150,7 @@ describe.each(['gRPC', 'gRPC-Web', 'Connect'] as const)('an export over %s', (ov
     expect((await parts.next()).value?.events.length).toBeGreaterThan(0);
     await quiet();
     const paused = statements;
-    expect(poolLoad(server.orm).inUse).toBe(0);
+    await until(() => poolLoad(server.orm).inUse === 0); // at times whoever follows listings has one
     let read = 0;
     while (read < 12_000) read += (await parts.next()).value?.events.length ?? 24_000;
     expect(statements).toBeGreaterThan(paused);
@@ -219,7 +219,7 @@ describe('VerifyAuditLog', () => {
   test('goes through the whole chain in bounded calls, and tells how far it is sealed', async () => {
     const single = `INSERT INTO audit_event SELECT gen_random_uuid(), clock_timestamp(), NULL, NULL, NULL, 'Single', 'DONE', '', '', NULL,
       NULL, NULL, '', '', '', '{}', pg_current_xact_id(); COMMIT;`;
-    await query(server, new Sql([`DO $$ BEGIN FOR i IN 1..5000 LOOP ${single} END LOOP; END $$`]));
+    await query(server, new Sql([`DO $$ BEGIN FOR i IN 1..2000 LOOP ${single} END LOOP; END $$`]));
     await sealAll();
     const found = await whole();
     const [{ n } = { n: 0 }] = await query<{ n: number }>(server, sql`SELECT count(*) AS n FROM audit_event`);
@@ -233,7 +233,7 @@ describe('VerifyAuditLog', () => {
     const most = await verify({ maxSeals: 1_000_000 });
     expect(most.lastSeal).toBeLessThanOrEqual(1_000);
     expect(most.nextSeal).toBe(most.lastSeal + 1);
-  });
+  }, 60_000);
 
   test('compares with the end that is remembered', async () => {
     const { headSeal, headRoot } = await verify({ maxSeals: 1 });
@@ -268,5 +268,5 @@ describe('VerifyAuditLog', () => {
     });
     expect(JSON.stringify(found.flaw?.description)).not.toContain('changed row');
     expect((await verify({ firstSeal: number + 1, maxSeals: 1 })).flaw).toBeUndefined();
-  });
+  }, 60_000);
 });

@@ -114,6 +114,7 @@ export function adminService({ units, reports, sessions, sealKeys }: AdminParts)
     async verifyAuditLog({ firstSeal, maxSeals, headSeal, headRoot }, ctx) {
       if ((headSeal === 0) !== (headRoot === ''))
         throw fieldInvalid(headRoot ? 'head_seal' : 'head_root', 'head_seal and head_root belong together', 'head');
+      if (headRoot && headRoot.length !== 64) throw fieldInvalid('head_root', 'a root has 64 digits', 'root');
       const ask = {
         from: firstSeal,
         mostSeals: Math.min(maxSeals || SEALS.usual, SEALS.most),
@@ -125,6 +126,8 @@ export function adminService({ units, reports, sessions, sealKeys }: AdminParts)
     },
     async *exportAuditEvents({ purpose, actorId, action, entityType, entityId, patientId, ...range }, ctx) {
       const { signal } = ctx;
+      if (!purpose.trim())
+        throw fieldInvalid('purpose', 'administrators must say why they export the trail', 'purpose');
       const about = { entityType: 'audit_log', purpose, ...(patientId && { patientId }) } as const;
       const begun = await units.write(callOf(ctx), async (work) => {
         work.about(about);
