@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import pg from 'pg';
+import { serverPrograms } from '../../faults/replicated.ts';
 import { type Account, accountFor } from '../../src/db/embedded-account.ts';
 import { embeddedBinaries } from '../../src/db/embedded-binaries.ts';
 import { type Supervised, supervise } from '../../src/db/embedded-process.ts';
@@ -42,9 +43,12 @@ const SETTINGS = [
   'log_min_error_statement=panic',
 ].flatMap((setting) => ['-c', setting]);
 
-/** Starts a leader of the embedded PostgreSQL's version. */
+/** Starts a leader: of the embedded PostgreSQL's version, or of the installed one where tests run on another server. */
 export async function startCluster(): Promise<Cluster> {
-  const { initdb, postgres } = await embeddedBinaries();
+  const installed = process.env.TEST_DATABASE_URL ? serverPrograms() : undefined;
+  const { initdb, postgres } = installed
+    ? { initdb: join(installed, 'initdb'), postgres: join(installed, 'postgres') }
+    : await embeddedBinaries();
   const folder = await mkdtemp(join(tmpdir(), 'amrutam-cluster-'));
   const account = await accountFor({ initdb, folder, cluster: join(folder, 'postgres') });
   await account.own(folder);
