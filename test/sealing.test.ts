@@ -65,6 +65,10 @@ const written = (count: number) =>
 
 test('instances seal what is written, tell each seal in their logs, and one that is killed in the middle leaves a whole chain', async () => {
   await written(12_000);
+  await owner.query(
+    `CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$`,
+  );
+  await owner.query('CREATE TRIGGER slow BEFORE INSERT ON audit_seal FOR EACH ROW EXECUTE FUNCTION slowly()');
   const [one, two] = [await serve(), await serve()];
   await queue();
   const working = () => [one, two].find((service) => service.output().includes('"msg":"the audit log is sealed"'));
@@ -77,6 +81,7 @@ test('instances seal what is written, tell each seal in their logs, and one that
     output: expect.stringMatching(/^The audit log is as it was sealed: \d+000 rows, seals 1 to/),
   });
   expect((await figures()).unsealed).toBeGreaterThan(0);
+  await owner.query('DROP TRIGGER slow ON audit_seal');
   // Its lease ends by itself after a while; here it is ended.
   await owner.query(`UPDATE job SET holder = NULL`);
   await owner.query(
