@@ -62,10 +62,16 @@ export async function recordBooking(url: string, n: number): Promise<RecordedBoo
   const wire = listenIn();
   try {
     const answer = await book(units, asked);
-    const sent = wire.sent.slice(wire.sent.findIndex(({ text }) => /^(begin|start transaction)/i.test(text)));
+    const begun = wire.sent.findIndex(({ text }) => /^(begin|start transaction)/i.test(text));
+    // By its connection: others of this process may ask something meanwhile.
+    const sent = wire.sent.slice(begun).filter(({ by }) => by === wire.sent[begun]?.by);
     const made = await madeIn(units);
     const recordedValue = naming({ ...asked, ...made, doctor: idOf('doctor', n) });
-    const statements = sent.map(({ values, ...statement }) => ({ ...statement, values: values.map(recordedValue) }));
+    const statements = sent.map(({ text, values, withNext }) => ({
+      text,
+      withNext,
+      values: values.map(recordedValue),
+    }));
     return { statements, startAt: made.start, answer };
   } finally {
     wire.stop();
@@ -137,7 +143,7 @@ function plain(value: unknown): unknown {
   return value instanceof Date ? +value : value;
 }
 
-type Sent = { readonly text: string; readonly values: readonly unknown[]; withNext: boolean };
+type Sent = { readonly by: Wire; readonly text: string; readonly values: readonly unknown[]; withNext: boolean };
 
 /** Notes every statement that pg sends from here on, whoever asks it to. */
 function listenIn(): { readonly sent: Sent[]; stop(): void } {
@@ -151,15 +157,16 @@ function listenIn(): { readonly sent: Sent[]; stop(): void } {
       return parse.call(this, statement);
     },
     bind(this: Wire, bound: Bound) {
-      sent.push({ text: texts.get(bound.statement ?? '') ?? '', values: bound.values ?? [], withNext: true });
+      const text = texts.get(bound.statement ?? '') ?? '';
+      sent.push({ by: this, text, values: bound.values ?? [], withNext: true });
       return bind.call(this, bound);
     },
     query(this: Wire, text: string) {
-      sent.push({ text, values: [], withNext: false });
+      sent.push({ by: this, text, values: [], withNext: false });
       return query.call(this, text);
     },
     sync(this: Wire) {
-      const last = sent.at(-1);
+      const last = sent.findLast(({ by }) => by === this);
       if (last) last.withNext = false;
       return sync.call(this);
     },
