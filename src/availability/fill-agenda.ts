@@ -5,7 +5,8 @@ import { rows } from '../db/statement.ts';
 import { knownSlots } from './known-slots.ts';
 import { loadOffers } from './load-offers.ts';
 import { horizon, nextDay, type OfferedSlot, type Offers, offeredSlots } from './offered-slots.ts';
-import { type KnownSlot, planSlots } from './plan-slots.ts';
+import { type KnownSlot, planSlots, type SlotPlan } from './plan-slots.ts';
+import type { SlotState } from './slot.entity.ts';
 
 /** Whose slots are to be brought up to date, by one who has locked the doctor's user row. */
 export interface Filling {
@@ -42,7 +43,7 @@ export async function fillAgenda(em: EntityManager, filling: Filling): Promise<F
     known,
     now,
   );
-  const withdrawn = await withdraw(em, plan.withdraw, now);
+  const { withdrawn, bookedOutside } = await retract(em, plan, now);
   const wanted = active ? plan.make.slice(0, most) : [];
   const made = await make(em, wanted, filling);
   const moreToCome = active && wanted.length < plan.make.length;
@@ -50,7 +51,7 @@ export async function fillAgenda(em: EntityManager, filling: Filling): Promise<F
     made,
     moreToCome,
     withdrawn,
-    bookedOutside: plan.outside.length + plan.withdraw.length - withdrawn,
+    bookedOutside,
     // Where none could be made after all, trying again at once would be in vain.
     dueAt: moreToCome && made > 0 ? now : nextDue(offers, active, now),
   };
@@ -60,17 +61,34 @@ function nextDue({ schedules }: Offers, active: boolean, now: Date): Date | null
   return active ? nextDay(schedules, now) : null;
 }
 
-/** In the order of their ids, as everybody locks slots. Answers how many were open still. */
-async function withdraw(em: EntityManager, slots: readonly KnownSlot[], now: Date): Promise<number> {
-  if (!slots.length) return 0;
-  const withdrawn = await rows(
+/**
+ * Takes those back that are open still, marks those that are sold - they are withdrawn when their patients give them back - and takes the
+ * marks off those that are asked for again. All in the order of their ids, as everybody locks slots.
+ */
+async function retract(
+  em: EntityManager,
+  { withdraw, outside, back }: SlotPlan,
+  now: Date,
+): Promise<Pick<Filled, 'withdrawn' | 'bookedOutside'>> {
+  const marked = outside.filter(({ retracted }) => retracted).length;
+  const ids = (slots: readonly KnownSlot[]) => slots.map(({ id }) => id);
+  const gone = ids([...withdraw, ...outside.filter(({ retracted }) => !retracted)]);
+  if (!gone.length && !back.length) return { withdrawn: 0, bookedOutside: marked };
+  const changed = await rows<{ state: SlotState; retracted: boolean }>(
     em,
-    sql`WITH locked AS MATERIALIZED (
-          SELECT id FROM slot WHERE id = ANY (${slots.map(({ id }) => id)}::uuid[]) AND state = 'OPEN' ORDER BY id FOR UPDATE)
-        UPDATE slot SET state = 'WITHDRAWN', retracted_at = ${now}, updated_at = ${now}
-        FROM locked WHERE slot.id = locked.id RETURNING 1`,
+    sql`WITH asked AS MATERIALIZED (
+          SELECT id, ${now}::timestamptz AS retracted_at FROM unnest(${gone}::uuid[]) AS id
+          UNION ALL SELECT id, NULL FROM unnest(${ids(back)}::uuid[]) AS id),
+        locked AS MATERIALIZED (
+          SELECT id FROM slot WHERE id = ANY (ARRAY(SELECT id FROM asked)) AND live ORDER BY id FOR UPDATE)
+        UPDATE slot SET retracted_at = asked.retracted_at, updated_at = ${now},
+          state = CASE WHEN asked.retracted_at IS NOT NULL AND state = 'OPEN' THEN 'WITHDRAWN' ELSE state END
+        FROM locked JOIN asked USING (id) WHERE slot.id = locked.id
+        RETURNING state, slot.retracted_at IS NOT NULL AS retracted`,
   );
-  return withdrawn.length;
+  const withdrawn = changed.filter(({ state }) => state === 'WITHDRAWN').length;
+  const sold = changed.filter(({ state, retracted }) => state === 'BOOKED' && retracted).length;
+  return { withdrawn, bookedOutside: marked + sold };
 }
 
 /** Answers how many were made: what is in the way after all is passed over. */
