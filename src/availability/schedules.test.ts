@@ -14,9 +14,11 @@ import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/su
 import { brokenInvariants, openSlots, type Person, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import { sql } from '../db/sql.ts';
+import { inTransaction } from '../db/transaction.ts';
 import { JOBS } from '../jobs/jobs.ts';
 import { registerJobs } from '../jobs/lease.ts';
 import { perform } from '../jobs/perform.ts';
+import { fillAgendas } from './fill-agendas.ts';
 
 const DAY = 86_400_000;
 const KOLKATA_MS = 5.5 * 3_600_000;
@@ -322,6 +324,34 @@ describe('the job', () => {
     expect(onDay(await startsOf(doctor), 10)).toEqual(['09:00', '10:00', '11:00']);
     await query(server, sql`UPDATE schedule SET time_zone = 'Asia/Kolkata' WHERE id = ${schedule?.id}`);
     await jobRuns();
+  });
+});
+
+describe('the job, when there is much to do', () => {
+  const step: Parameters<typeof fillAgendas>[0] = (work) =>
+    inTransaction(server.orm, AbortSignal.timeout(15_000), work);
+  const due = async () => (await query(server, sql`SELECT FROM agenda WHERE due_at <= now()`)).length;
+  const queued = async () =>
+    (await query(server, sql`DELETE FROM graphile_worker._private_jobs WHERE key = 'make-slots' RETURNING 1`)).length;
+
+  test('lets others have their turn, and is queued to go on; errors don’t use that up', async () => {
+    await jobRuns();
+    const doctors = await Promise.all([1, 2, 3].map(() => person(server, 'DOCTOR')));
+    for (const doctor of doctors) await create(doctor, { ...PLAN, advanceDays: 1 });
+    const ids = doctors.map(({ id }) => id);
+    await query(server, sql`UPDATE agenda SET due_at = now() WHERE doctor_id = ANY (${ids}::uuid[])`);
+    await query(server, sql`UPDATE schedule SET time_zone = 'Asia/Nowhere' WHERE doctor_id = ${ids[0]}`);
+    await query(server, sql`UPDATE agenda SET due_at = now() - interval '1 day' WHERE doctor_id = ${ids[0]}`);
+    await expect(fillAgendas(step, 0)).rejects.toThrow('ASIA/NOWHERE');
+    expect(await due()).toBe(2);
+    expect(await queued()).toBe(0);
+    await query(server, sql`UPDATE schedule SET time_zone = 'Asia/Kolkata' WHERE doctor_id = ${ids[0]}`);
+    await fillAgendas(step, 0);
+    expect(await due()).toBe(1);
+    expect(await queued()).toBe(1);
+    await fillAgendas(step);
+    expect(await due()).toBe(0);
+    expect(await queued()).toBe(0);
   });
 });
 
