@@ -1,7 +1,7 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from '../db/sql.ts';
-import { rows } from '../db/statement.ts';
+import { row, rows } from '../db/statement.ts';
 import { knownSlots } from './known-slots.ts';
 import { loadOffers } from './load-offers.ts';
 import { horizon, nextDay, type OfferedSlot, type Offers, offeredSlots } from './offered-slots.ts';
@@ -63,32 +63,35 @@ function nextDue({ schedules }: Offers, active: boolean, now: Date): Date | null
 
 /**
  * Takes those back that are open still, marks those that are sold - they are withdrawn when their patients give them back - and takes the
- * marks off those that are asked for again. All in the order of their ids, as everybody locks slots.
+ * marks off those that are asked for again. All are locked first, in the order of their ids, as everybody locks slots.
  */
 async function retract(
   em: EntityManager,
   { withdraw, outside, back }: SlotPlan,
   now: Date,
 ): Promise<Pick<Filled, 'withdrawn' | 'bookedOutside'>> {
-  const marked = outside.filter(({ retracted }) => retracted).length;
   const ids = (slots: readonly KnownSlot[]) => slots.map(({ id }) => id);
-  const gone = ids([...withdraw, ...outside.filter(({ retracted }) => !retracted)]);
-  if (!gone.length && !back.length) return { withdrawn: 0, bookedOutside: marked };
-  const changed = await rows<{ state: SlotState; retracted: boolean }>(
+  const marked = outside.filter(({ retracted }) => retracted);
+  const [gone, again] = [ids([...withdraw, ...outside.filter(({ retracted }) => !retracted)]), ids(back)];
+  if (gone.length + again.length === 0) return { withdrawn: 0, bookedOutside: marked.length };
+  await row(
     em,
-    sql`WITH asked AS MATERIALIZED (
-          SELECT id, ${now}::timestamptz AS retracted_at FROM unnest(${gone}::uuid[]) AS id
-          UNION ALL SELECT id, NULL FROM unnest(${ids(back)}::uuid[]) AS id),
-        locked AS MATERIALIZED (
-          SELECT id FROM slot WHERE id = ANY (ARRAY(SELECT id FROM asked)) AND live ORDER BY id FOR UPDATE)
-        UPDATE slot SET retracted_at = asked.retracted_at, updated_at = ${now},
-          state = CASE WHEN asked.retracted_at IS NOT NULL AND state = 'OPEN' THEN 'WITHDRAWN' ELSE state END
-        FROM locked JOIN asked USING (id) WHERE slot.id = locked.id
-        RETURNING state, slot.retracted_at IS NOT NULL AS retracted`,
+    sql`SELECT count(*) FROM (
+          SELECT FROM slot WHERE id = ANY (${[...gone, ...again]}::uuid[]) AND live ORDER BY id FOR UPDATE) locked`,
   );
+  const changed = await rows<{ state: SlotState }>(
+    em,
+    sql`UPDATE slot SET retracted_at = ${now}, updated_at = ${now},
+          state = CASE state WHEN 'OPEN' THEN 'WITHDRAWN' ELSE state END
+        WHERE id = ANY (${gone}::uuid[]) AND live RETURNING state`,
+  );
+  if (again.length)
+    await rows(
+      em,
+      sql`UPDATE slot SET retracted_at = NULL, updated_at = ${now} WHERE id = ANY (${again}::uuid[]) AND live`,
+    );
   const withdrawn = changed.filter(({ state }) => state === 'WITHDRAWN').length;
-  const sold = changed.filter(({ state, retracted }) => state === 'BOOKED' && retracted).length;
-  return { withdrawn, bookedOutside: marked + sold };
+  return { withdrawn, bookedOutside: marked.length + changed.length - withdrawn };
 }
 
 /** Answers how many were made: what is in the way after all is passed over. */
