@@ -1,11 +1,12 @@
 import { randomUUIDv7 as uuid } from 'node:crypto';
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from '../db/sql.ts';
-import { rows } from '../db/statement.ts';
+import { row, rows } from '../db/statement.ts';
 import { knownSlots } from './known-slots.ts';
 import { loadOffers } from './load-offers.ts';
 import { horizon, nextDay, type OfferedSlot, type Offers, offeredSlots } from './offered-slots.ts';
-import { type KnownSlot, planSlots } from './plan-slots.ts';
+import { type KnownSlot, planSlots, type SlotPlan } from './plan-slots.ts';
+import type { SlotState } from './slot.entity.ts';
 
 /** Whose slots are to be brought up to date, by one who has locked the doctor's user row. */
 export interface Filling {
@@ -42,7 +43,7 @@ export async function fillAgenda(em: EntityManager, filling: Filling): Promise<F
     known,
     now,
   );
-  const withdrawn = await withdraw(em, plan.withdraw, now);
+  const { withdrawn, bookedOutside } = await retract(em, plan, now);
   const wanted = active ? plan.make.slice(0, most) : [];
   const made = await make(em, wanted, filling);
   const moreToCome = active && wanted.length < plan.make.length;
@@ -50,7 +51,7 @@ export async function fillAgenda(em: EntityManager, filling: Filling): Promise<F
     made,
     moreToCome,
     withdrawn,
-    bookedOutside: plan.outside.length + plan.withdraw.length - withdrawn,
+    bookedOutside,
     // Where none could be made after all, trying again at once would be in vain.
     dueAt: moreToCome && made > 0 ? now : nextDue(offers, active, now),
   };
@@ -60,17 +61,37 @@ function nextDue({ schedules }: Offers, active: boolean, now: Date): Date | null
   return active ? nextDay(schedules, now) : null;
 }
 
-/** In the order of their ids, as everybody locks slots. Answers how many were open still. */
-async function withdraw(em: EntityManager, slots: readonly KnownSlot[], now: Date): Promise<number> {
-  if (!slots.length) return 0;
-  const withdrawn = await rows(
+/**
+ * Takes those back that are open still, marks those that are sold - they are withdrawn when their patients give them back - and takes the
+ * marks off those that are asked for again. All are locked first, in the order of their ids, as everybody locks slots.
+ */
+async function retract(
+  em: EntityManager,
+  { withdraw, outside, back }: SlotPlan,
+  now: Date,
+): Promise<Pick<Filled, 'withdrawn' | 'bookedOutside'>> {
+  const ids = (slots: readonly KnownSlot[]) => slots.map(({ id }) => id);
+  const marked = outside.filter(({ retracted }) => retracted);
+  const [gone, again] = [ids([...withdraw, ...outside.filter(({ retracted }) => !retracted)]), ids(back)];
+  if (gone.length + again.length === 0) return { withdrawn: 0, bookedOutside: marked.length };
+  await row(
     em,
-    sql`WITH locked AS MATERIALIZED (
-          SELECT id FROM slot WHERE id = ANY (${slots.map(({ id }) => id)}::uuid[]) AND state = 'OPEN' ORDER BY id FOR UPDATE)
-        UPDATE slot SET state = 'WITHDRAWN', retracted_at = ${now}, updated_at = ${now}
-        FROM locked WHERE slot.id = locked.id RETURNING 1`,
+    sql`SELECT count(*) FROM (
+          SELECT FROM slot WHERE id = ANY (${[...gone, ...again]}::uuid[]) AND live ORDER BY id FOR UPDATE) locked`,
   );
-  return withdrawn.length;
+  const changed = await rows<{ state: SlotState }>(
+    em,
+    sql`UPDATE slot SET retracted_at = ${now}, updated_at = ${now},
+          state = CASE state WHEN 'OPEN' THEN 'WITHDRAWN' ELSE state END
+        WHERE id = ANY (${gone}::uuid[]) AND live RETURNING state`,
+  );
+  if (again.length)
+    await rows(
+      em,
+      sql`UPDATE slot SET retracted_at = NULL, updated_at = ${now} WHERE id = ANY (${again}::uuid[]) AND live`,
+    );
+  const withdrawn = changed.filter(({ state }) => state === 'WITHDRAWN').length;
+  return { withdrawn, bookedOutside: marked.length + changed.length - withdrawn };
 }
 
 /** Answers how many were made: what is in the way after all is passed over. */

@@ -1,40 +1,48 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { sql } from '../db/sql.ts';
 import { row, rows } from '../db/statement.ts';
+import { wakeJob } from '../db/wake-job.ts';
 import { fillAgenda } from './fill-agenda.ts';
 
 /** Does a part of the work in a transaction of its own. */
 type Step = <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>;
 
+/** The background job that does this. */
+export const MAKING = 'make-slots';
 /** Slots made in one transaction. */
 const BATCH = 2_000;
+/** Milliseconds of work after which other jobs of the instance get their turn; then this one goes on. */
+const TURN_MS = 20_000;
 
 /**
  * Brings the slots of each doctor up to date for whom that is due, one doctor a transaction. Doctors who are changing something at this
- * moment come next time. One for whom it fails keeps nobody else waiting; the first such error is thrown in the end. Answers
+ * moment come next time. One for whom it fails keeps nobody else waiting, nor uses up the turn; the first such error is thrown in the end. Answers
  * how many slots were made and taken back.
  */
-export async function fillAgendas(step: Step): Promise<number> {
+export async function fillAgendas(step: Step, turnMs = TURN_MS): Promise<number> {
   const left: string[] = [];
   const errors: unknown[] = [];
-  for (let changed = 0; ; ) {
+  for (let changed = 0, workedMs = 0; ; ) {
+    const startedAt = performance.now();
     let doctorId: string | undefined;
     try {
       const done = await step(async (em) => {
         doctorId = await nextDue(em, left);
         return doctorId === undefined ? undefined : fillOne(em, doctorId);
       });
-      if (doctorId === undefined) {
-        if (errors.length) throw errors[0];
-        return changed;
-      }
-      if (done === undefined) left.push(doctorId);
+      workedMs += performance.now() - startedAt;
       changed += done ?? 0;
+      if (doctorId !== undefined && done === undefined) left.push(doctorId);
     } catch (error) {
       if (doctorId === undefined) throw error;
       left.push(doctorId);
       errors.push(error);
+      continue;
     }
+    if (doctorId !== undefined && workedMs <= turnMs) continue;
+    if (errors.length) throw errors[0]; // the job is tried again soon, then
+    if (doctorId !== undefined) await step((em) => wakeJob(em, MAKING));
+    return changed;
   }
 }
 

@@ -10,6 +10,7 @@ interface SlotRow {
   readonly end_at: Date;
   readonly state: SlotState;
   readonly scheduled: boolean;
+  readonly retracted: boolean;
   readonly updated_at: Date;
 }
 
@@ -24,17 +25,19 @@ export async function knownSlots(
 ): Promise<KnownSlot[]> {
   const found = await rows<SlotRow>(
     em,
-    sql`SELECT id, start_at, end_at, state, schedule_id IS NOT NULL AS scheduled, updated_at FROM slot
+    sql`SELECT id, start_at, end_at, state, schedule_id IS NOT NULL AS scheduled,
+          retracted_at IS NOT NULL AS retracted, updated_at FROM slot
         WHERE doctor_id = ${doctorId} AND start_at > ${from}::timestamptz - interval '8 hours' AND end_at > ${from}
           AND start_at < ${until ?? 'infinity'} AND (live OR retracted_at IS NULL)
         ORDER BY start_at, id`,
   );
-  return found.map(({ id, start_at, end_at, state, scheduled, updated_at }) => ({
+  return found.map(({ id, start_at, end_at, state, scheduled, retracted, updated_at }) => ({
     id,
     start: start_at.getTime(),
     end: end_at.getTime(),
     state,
     scheduled,
+    retracted,
     changedAt: updated_at,
   }));
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { Temporal } from 'temporal-polyfill';
 
 /**
@@ -16,15 +17,26 @@ export function firstMomentAt(timeZone: string, date: Temporal.PlainDate, minute
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 1440 * MINUTE_MS;
+/** Midnights by zone and date: more than the days ahead of twenty zones. */
+const midnights = new LRUCache<string, number>({ max: 10_000 });
 
 /**
  * The same for many times of one date. On a day of 24 hours clocks don't change - nowhere since 1972 have they done so twice within six days - so that
- * one needs to ask for its two midnights only, 20 microseconds each.
+ * one needs its two midnights only. They are remembered: to ask for one takes 20 microseconds, and all doctors of a zone have the same.
  */
 export function firstMomentsOf(timeZone: string, date: Temporal.PlainDate): (minutes: number) => number {
-  const [midnight, next] = [firstMomentAt(timeZone, date, 0), firstMomentAt(timeZone, date.add({ days: 1 }), 0)];
+  const [midnight, next] = [midnightOf(timeZone, date), midnightOf(timeZone, date.add({ days: 1 }))];
   if (next - midnight === DAY_MS) return (minutes) => midnight + minutes * MINUTE_MS;
   return (minutes) => firstMomentAt(timeZone, date, minutes);
+}
+
+function midnightOf(timeZone: string, date: Temporal.PlainDate): number {
+  const key = `${timeZone} ${date}`;
+  const known = midnights.get(key);
+  if (known !== undefined) return known;
+  const midnight = firstMomentAt(timeZone, date, 0);
+  midnights.set(key, midnight);
+  return midnight;
 }
 
 /** The date that clocks in `timeZone` show at `time`. */

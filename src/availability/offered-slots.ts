@@ -30,14 +30,21 @@ export interface Span {
 const MINUTE_MS = 60_000;
 const DAY_MS = 1440 * MINUTE_MS;
 
-/** The slots that all schedules together ask for and that start in `span`, in order, none over another: the oldest schedule comes first. */
+/**
+ * The slots that all schedules together ask for and that start in the `span` of each, in order, none over another: the oldest schedule comes
+ * first. Its times are its own as far as younger ones look, also where it doesn't ask for them yet: they would lose them when it does.
+ */
 export function offeredSlots({ schedules, exceptions }: Offers, span: (offer: Offer) => Span): OfferedSlot[] {
+  const spans = schedules.map(span);
   let taken: OfferedSlot[] = [];
   for (const [i, offer] of schedules.entries()) {
-    const asked = [...slotsOf({ offer, before: schedules.slice(0, i), exceptions }, span(offer))];
+    const { from } = spans[i] as Span;
+    const until = new Date(Math.max(...spans.slice(i).map((one) => one.until.getTime())));
+    const asked = [...slotsOf({ offer, before: schedules.slice(0, i), exceptions }, { from, until })];
     taken = inOrder(taken.concat(withoutThoseOver(taken, asked)));
   }
-  return taken;
+  const ends = new Map(schedules.map((offer, i) => [offer, (spans[i] as Span).until.getTime()]));
+  return taken.filter(({ start, offer }) => start < (ends.get(offer) as number));
 }
 
 /** One schedule, and what decides about it: older ones of the doctor, and exceptions. */
@@ -118,7 +125,7 @@ function inOrder(slots: OfferedSlot[]): OfferedSlot[] {
 }
 
 /** Those of `asked` that lie over none of `taken`; both are in order. */
-function withoutThoseOver(taken: readonly OfferedSlot[], asked: readonly OfferedSlot[]): OfferedSlot[] {
+export function withoutThoseOver(taken: readonly OfferedSlot[], asked: readonly OfferedSlot[]): OfferedSlot[] {
   let i = 0;
   return asked.filter(({ start, end }) => {
     while (i < taken.length && (taken[i] as OfferedSlot).end <= start) i++;

@@ -19,6 +19,7 @@ const known = (start: number, end: number, state: SlotState, more: Partial<Known
   end,
   state,
   scheduled: true,
+  retracted: false,
   changedAt: new Date(15),
   ...more,
 });
@@ -43,6 +44,17 @@ test.each<[string, KnownSlot[], number[][], number[][], number[][]]>([
   expect(times(plan.make)).toEqual(make);
   expect(times(plan.withdraw)).toEqual(withdraw);
   expect(times(plan.outside)).toEqual(outside);
+});
+
+test('a mark that it is offered no more is taken off what is asked for again, and off nothing else', () => {
+  const marked = (start: number, end: number, state: SlotState) => known(start, end, state, { retracted: true });
+  const slots = [marked(30, 40, 'BOOKED'), marked(50, 60, 'BOOKED'), known(70, 80, 'BOOKED'), marked(90, 99, 'OPEN')];
+  const plan = planSlots(offered([30, 40], [70, 80], [90, 99]), slots, NOW);
+  expect(times(plan.back)).toEqual([
+    [30, 40],
+    [90, 99],
+  ]);
+  expect(times(plan.outside)).toEqual([[50, 60]]);
 });
 
 const someOffered = fc

@@ -10,6 +10,8 @@ export interface KnownSlot {
   readonly state: SlotState;
   /** Whether a schedule has made it. */
   readonly scheduled: boolean;
+  /** Of a booked one: whether it is to be withdrawn, not opened, when its patient gives it back. */
+  readonly retracted: boolean;
   /** Of one that was withdrawn: when. */
   readonly changedAt: Date;
 }
@@ -20,6 +22,8 @@ export interface SlotPlan {
   readonly withdraw: readonly KnownSlot[];
   /** Booked ones that schedules have made and would make no more. */
   readonly outside: readonly KnownSlot[];
+  /** Those that were, and that are asked for again. */
+  readonly back: readonly KnownSlot[];
 }
 
 /**
@@ -38,6 +42,7 @@ export function planSlots(offered: readonly OfferedSlot[], known: readonly Known
     make: offered.filter((slot) => !inTheWay(slot)),
     withdraw,
     outside: unasked.filter(({ state }) => state === 'BOOKED'),
+    back: ahead.filter((slot) => slot.retracted && slot.state !== 'WITHDRAWN' && asked.has(timeOf(slot))),
   };
 }
 

@@ -1,10 +1,18 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import { Fault, fieldInvalid } from '../fault.ts';
-import { type Page, type PageAsk, pageOf } from '../page.ts';
+import type { Page, PageAsk } from '../page.ts';
 import { completeParts } from './complete-plan.ts';
 import { knownSlots } from './known-slots.ts';
 import { loadOffers } from './load-offers.ts';
-import { type Asking, type OfferedSlot, type Offers, offeredSlots, type Span, slotsOf } from './offered-slots.ts';
+import {
+  type Asking,
+  type OfferedSlot,
+  type Offers,
+  offeredSlots,
+  type Span,
+  slotsOf,
+  withoutThoseOver,
+} from './offered-slots.ts';
 import { blocking, type KnownSlot } from './plan-slots.ts';
 import { checkPlan, type Plan } from './schedule.entity.ts';
 
@@ -34,10 +42,12 @@ export interface PreviewSchedule {
 export type PreviewCursor = readonly [startAt: string];
 
 const LONGEST_DAYS = 400;
+/** Days that a page spans at the most: older schedules have to be asked for all of them. */
+const PAGE_DAYS = 31;
 const DAY_MS = 86_400_000;
 const LONGEST_SLOT_MS = 8 * 3_600_000;
 
-/** What a schedule would make, and what is in its way; changes nothing. Throws SCHEDULE_NOT_FOUND, FIELD_INVALID. */
+/** What a schedule would make, and what is in its way; changes nothing. A page may end early. Throws SCHEDULE_NOT_FOUND, FIELD_INVALID. */
 export async function previewSchedule(
   em: EntityManager,
   asked: PreviewSchedule,
@@ -50,8 +60,10 @@ export async function previewSchedule(
   const slots = slotsOf(asking, { from, until: span.until })
     .take(page.size + 1)
     .toArray();
-  const found = await withOutcomes(em, asked.doctorId, { asking, slots });
-  return pageOf(found, page.size, ({ startAt }): PreviewCursor => [startAt.toISOString()]);
+  const near = slots.filter(({ start }) => start < (slots[0] as OfferedSlot).start + PAGE_DAYS * DAY_MS);
+  const found = await withOutcomes(em, asked.doctorId, { asking, slots: near.slice(0, page.size) });
+  const last = found.length < slots.length ? found.at(-1) : undefined;
+  return { rows: found, next: last && [last.startAt.toISOString()] };
 }
 
 function checkedSpan(span: Span): Span {
@@ -87,15 +99,16 @@ async function withOutcomes(
   const [from, until] = [new Date(first.start), new Date(last.end)];
   const known = await knownSlots(em, doctorId, { from, until });
   const older: Offers = { schedules: asking.before, exceptions: asking.exceptions };
-  const span = { from: new Date(first.start - LONGEST_SLOT_MS), until };
-  const outcome = outcomes(
-    known,
-    offeredSlots(older, () => span),
-  );
+  // Older ones have their own order, which may reach over eight hours for each.
+  const reach = (asking.before.length + 1) * LONGEST_SLOT_MS;
+  const span = { from: new Date(first.start - reach), until: new Date(last.end + reach) };
+  const taken = offeredSlots(older, () => span);
+  const outcome = outcomes(known, new Set(withoutThoseOver(taken, slots)));
   return slots.map((slot) => ({ startAt: new Date(slot.start), endAt: new Date(slot.end), ...outcome(slot) }));
 }
 
-function outcomes(known: readonly KnownSlot[], older: readonly OfferedSlot[]) {
+/** `free` are those that no older schedule asks for. */
+function outcomes(known: readonly KnownSlot[], free: ReadonlySet<OfferedSlot>) {
   const inTheWay = blocking(known);
   return (slot: OfferedSlot): Pick<PreviewSlot, 'outcome' | 'slotId'> => {
     const found = inTheWay(slot);
@@ -104,8 +117,7 @@ function outcomes(known: readonly KnownSlot[], older: readonly OfferedSlot[]) {
       if (found.start === slot.start && found.end === slot.end) return { outcome: 'THERE', slotId };
       return { outcome: `OVERLAPS_${found.state}`, slotId };
     }
-    if (older.some(({ start, end }) => start < slot.end && slot.start < end))
-      return { outcome: 'OTHER_SCHEDULE', slotId: undefined };
+    if (!free.has(slot)) return { outcome: 'OTHER_SCHEDULE', slotId: undefined };
     return found ? { outcome: 'WITHDRAWN', slotId } : { outcome: 'NEW', slotId };
   };
 }

@@ -128,6 +128,39 @@ test('a hundred times: somebody books while the doctor changes the schedule or c
   expect(await brokenInvariants(server)).toEqual({});
 }, 240_000);
 
+test('thirty times: patients cancel and move while the doctor closes the date; afterwards nothing on it is open', async () => {
+  const doctor = await person(server, 'DOCTOR');
+  const patients = await people(server, 'PATIENT', 4);
+  await create(doctor, { windows: daily('09:00', '11:00'), fromDate: dateIn(1), advanceDays: 4 });
+  const date = dateIn(2);
+  const thatDay = async () => (await openSlots(doctor)).filter((slot) => startOf(slot).toISOString().startsWith(date));
+  for (let round = 0; round < 30; round++) {
+    const before = await thatDay();
+    expect(before.map(({ state }) => state)).toEqual([OPEN, OPEN, OPEN, OPEN]);
+    const elsewhen = (await openSlots(doctor)).filter((slot) => !before.some(({ id }) => id === slot.id));
+    const book = (i: number) =>
+      clients.booking.bookSlot({ requestId: uuid(), slotId: before[i]?.id }, patients[i] as Person);
+    const bookings = (await Promise.all([0, 1, 2, 3].map(book))).map(({ booking }) => booking?.id);
+    const leaving = bookings.map((bookingId, i) => {
+      const patient = patients[i] as Person;
+      const by = i % 2 ? clients : elsewhere;
+      if (i < 2) return by.booking.cancelBooking({ requestId: uuid(), bookingId, reason: 'ill' }, patient);
+      return by.booking.rescheduleBooking({ requestId: uuid(), bookingId, newSlotId: elsewhen[i]?.id }, patient);
+    });
+    const [{ exception }] = await Promise.all([
+      clients.availability.addException({ requestId: uuid(), date }, doctor),
+      ...leaving,
+    ]);
+    expect(await thatDay()).toEqual([]);
+    for (const i of [2, 3])
+      await clients.booking.cancelBooking(
+        { requestId: uuid(), bookingId: bookings[i], reason: 'next round' },
+        patients[i] as Person,
+      );
+    await clients.availability.removeException({ requestId: uuid(), exceptionId: exception?.id }, doctor);
+  }
+}, 120_000);
+
 test('two instances, two changes and the job at once: everything once', async () => {
   const doctor = await person(server, 'DOCTOR');
   const { schedule } = await create(doctor, { windows: daily('09:00', '11:00'), fromDate: dateIn(1), advanceDays: 8 });

@@ -2,6 +2,7 @@ import { randomUUIDv7 as uuid } from 'node:crypto';
 import { timestampDate, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
+  PreviewOutcome,
   PreviewOutcomeSchema,
   type Slot,
   type SlotChanges,
@@ -13,9 +14,11 @@ import { type Clients, clientsOf, query, reasonOf, refusal } from '../../test/su
 import { brokenInvariants, openSlots, type Person, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import { sql } from '../db/sql.ts';
+import { inTransaction } from '../db/transaction.ts';
 import { JOBS } from '../jobs/jobs.ts';
 import { registerJobs } from '../jobs/lease.ts';
 import { perform } from '../jobs/perform.ts';
+import { fillAgendas } from './fill-agendas.ts';
 
 const DAY = 86_400_000;
 const KOLKATA_MS = 5.5 * 3_600_000;
@@ -96,6 +99,12 @@ const book = (slot: Slot, by = patient) =>
 
 const withdraw = (slot: Slot, doctor: Person) =>
   clients.availability.withdrawSlot({ requestId: uuid(), slotId: slot.id }, doctor);
+
+const cancel = (bookingId: string | undefined, by: Person) =>
+  clients.booking.cancelBooking({ requestId: uuid(), bookingId, reason: 'cannot come' }, by);
+
+const remove = (doctor: Person, exceptionId: string | undefined) =>
+  clients.availability.removeException({ requestId: uuid(), exceptionId }, doctor);
 
 const changesOf = ({ changes }: { changes?: SlotChanges | undefined }) => {
   const { made, withdrawn, bookedOutside, moreToCome } = changes as SlotChanges;
@@ -272,6 +281,23 @@ describe('the job', () => {
     for (const day of [2, 3]) expect(onDay(await startsOf(doctor), day)).toEqual(['10:00']);
   });
 
+  test('makes nothing of a younger schedule where an older one will, as the preview says', async () => {
+    const doctor = await person(server, 'DOCTOR');
+    await create(doctor, { ...PLAN, advanceDays: 3 });
+    const younger = { ...PLAN, windows: daily('09:30', '13:30') };
+    const span = { from: timestampFromDate(inIndia(5, '00:00')), until: timestampFromDate(inIndia(6, '00:00')) };
+    const { slots } = await clients.availability.previewSchedule({ plan: younger, ...span }, doctor);
+    const expected = slots.filter(({ outcome }) => outcome === PreviewOutcome.NEW).map(startOf);
+    await create(doctor, younger);
+    const starts = await startsOf(doctor);
+    expect(onDay(starts, 5)).toEqual(onDay(expected, 5));
+    expect(onDay(starts, 5)).toEqual(['12:30']);
+    await query(server, sql`UPDATE schedule SET advance_days = 10 WHERE doctor_id = ${doctor.id}`);
+    await jobRuns(doctor);
+    expect(onDay(await startsOf(doctor), 5)).toEqual(['09:00', '10:00', '11:00', '12:30']);
+    expect(await slotsOf(doctor, [WITHDRAWN])).toEqual([]);
+  });
+
   test('leaves what was published by hand, and makes nothing over it', async () => {
     const doctor = await person(server, 'DOCTOR');
     const times = {
@@ -298,6 +324,34 @@ describe('the job', () => {
     expect(onDay(await startsOf(doctor), 10)).toEqual(['09:00', '10:00', '11:00']);
     await query(server, sql`UPDATE schedule SET time_zone = 'Asia/Kolkata' WHERE id = ${schedule?.id}`);
     await jobRuns();
+  });
+});
+
+describe('the job, when there is much to do', () => {
+  const step: Parameters<typeof fillAgendas>[0] = (work) =>
+    inTransaction(server.orm, AbortSignal.timeout(15_000), work);
+  const due = async () => (await query(server, sql`SELECT FROM agenda WHERE due_at <= now()`)).length;
+  const queued = async () =>
+    (await query(server, sql`DELETE FROM graphile_worker._private_jobs WHERE key = 'make-slots' RETURNING 1`)).length;
+
+  test('lets others have their turn, and is queued to go on; errors don’t use that up', async () => {
+    await jobRuns();
+    const doctors = await Promise.all([1, 2, 3].map(() => person(server, 'DOCTOR')));
+    for (const doctor of doctors) await create(doctor, { ...PLAN, advanceDays: 1 });
+    const ids = doctors.map(({ id }) => id);
+    await query(server, sql`UPDATE agenda SET due_at = now() WHERE doctor_id = ANY (${ids}::uuid[])`);
+    await query(server, sql`UPDATE schedule SET time_zone = 'Asia/Nowhere' WHERE doctor_id = ${ids[0]}`);
+    await query(server, sql`UPDATE agenda SET due_at = now() - interval '1 day' WHERE doctor_id = ${ids[0]}`);
+    await expect(fillAgendas(step, 0)).rejects.toThrow('ASIA/NOWHERE');
+    expect(await due()).toBe(2);
+    expect(await queued()).toBe(0);
+    await query(server, sql`UPDATE schedule SET time_zone = 'Asia/Kolkata' WHERE doctor_id = ${ids[0]}`);
+    await fillAgendas(step, 0);
+    expect(await due()).toBe(1);
+    expect(await queued()).toBe(1);
+    await fillAgendas(step);
+    expect(await due()).toBe(0);
+    expect(await queued()).toBe(0);
   });
 });
 
@@ -366,6 +420,16 @@ describe('a change', () => {
     expect(await reasonOf(update(doctor, scheduleId, PLAN))).toBe('SCHEDULE_NOT_FOUND');
     expect(await jobRuns(doctor)).toBe(0);
   });
+
+  test('that ends a schedule leaves nothing on offer when a patient cancels afterwards', async () => {
+    const doctor = await person(server, 'DOCTOR');
+    const { schedule } = await create(doctor);
+    const patient = await person(server, 'PATIENT');
+    const { booking } = await book(await slotAt(doctor, 2, '09:00'), patient);
+    await clients.availability.deleteSchedule({ requestId: uuid(), scheduleId: schedule?.id }, doctor);
+    await cancel(booking?.id, patient);
+    expect(await slotsOf(doctor)).toEqual([]);
+  });
 });
 
 describe('an exception', () => {
@@ -386,6 +450,41 @@ describe('an exception', () => {
     expect(changesOf(await remove(doctor))).toMatchObject({ made: 2, withdrawn: 0, bookedOutside: 0 });
     expect(onDay(await startsOf(doctor), 2)).toEqual(['09:00', '10:00', '11:00']);
     expect(await reasonOf(remove(doctor))).toBe('EXCEPTION_NOT_FOUND');
+  });
+
+  test('keeps its date closed when a patient gives a time of it back, and opens it when it is removed', async () => {
+    const doctor = await person(server, 'DOCTOR');
+    await create(doctor);
+    const [patient, mover] = [await person(server, 'PATIENT'), await person(server, 'PATIENT')];
+    const { booking } = await book(await slotAt(doctor, 2, '09:00'), patient);
+    const { booking: moved } = await book(await slotAt(doctor, 2, '10:00'), mover);
+    const closed = await close(doctor, 2);
+    expect(changesOf(closed)).toMatchObject({ withdrawn: 1, bookedOutside: 2 });
+    await cancel(booking?.id, patient);
+    const newSlotId = (await slotAt(doctor, 3, '10:00')).id;
+    await clients.booking.rescheduleBooking({ requestId: uuid(), bookingId: moved?.id, newSlotId }, mover);
+    expect(onDay(await startsOf(doctor), 2)).toEqual([]);
+    const removed = await remove(doctor, closed.exception?.id);
+    expect(changesOf(removed)).toMatchObject({ made: 3, bookedOutside: 0 });
+    expect(onDay(await startsOf(doctor, [OPEN]), 2)).toEqual(['09:00', '10:00', '11:00']);
+  });
+
+  test('that was removed again leaves no trace: what is given back is open, what the doctor cancels is not made again', async () => {
+    const doctor = await person(server, 'DOCTOR');
+    await create(doctor);
+    const [patient, other] = [await person(server, 'PATIENT'), await person(server, 'PATIENT')];
+    const [nine, ten] = [await slotAt(doctor, 2, '09:00'), await slotAt(doctor, 2, '10:00')];
+    const { booking } = await book(nine, patient);
+    const { booking: another } = await book(ten, other);
+    const first = await close(doctor, 2);
+    expect(changesOf(await remove(doctor, first.exception?.id))).toMatchObject({ made: 1, bookedOutside: 0 });
+    await cancel(booking?.id, patient);
+    expect((await slotAt(doctor, 2, '09:00')).state).toBe(OPEN);
+    const second = await close(doctor, 2);
+    expect(changesOf(second)).toMatchObject({ withdrawn: 2, bookedOutside: 1 });
+    await cancel(another?.id, doctor);
+    await remove(doctor, second.exception?.id);
+    expect(onDay(await startsOf(doctor), 2)).toEqual(['09:00', '11:00']);
   });
 
   test('gives a date other windows', async () => {
@@ -531,6 +630,27 @@ describe('a preview', () => {
     );
     expect(found?.n).toBe(expected);
     expect(expected).toBeGreaterThan(180);
+  });
+
+  test('knows what older schedules leave free, whatever these lose to one another', async () => {
+    const doctor = await person(server, 'DOCTOR');
+    await create(doctor, { ...PLAN, windows: daily('19:00', '20:00'), advanceDays: 1 });
+    await create(doctor, { ...PLAN, windows: daily('11:30', '19:30', { slotMinutes: 480 }), advanceDays: 1 });
+    expect(await preview(doctor, { plan: { ...PLAN, windows: daily('11:00', '12:00') } })).toEqual([['11:00', 'NEW']]);
+  });
+
+  test('comes in pages that span 31 days at the most, so that none takes long', async () => {
+    const doctor = await person(server, 'DOCTOR');
+    const span = { from: timestampFromDate(inIndia(1, '00:00')), until: timestampFromDate(inIndia(101, '00:00')) };
+    const plan = { ...PLAN, windows: daily('09:00', '10:00') };
+    const sizes: number[] = [];
+    let pageToken = '';
+    do {
+      const page = await clients.availability.previewSchedule({ plan, ...span, pageSize: 250, pageToken }, doctor);
+      sizes.push(page.slots.length);
+      pageToken = page.nextPageToken;
+    } while (pageToken);
+    expect(sizes).toEqual([31, 31, 31, 7]);
   });
 
   test('comes in pages, and for 400 days at the most', async () => {

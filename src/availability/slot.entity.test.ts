@@ -123,6 +123,16 @@ describe('the life of a slot', () => {
     );
   });
 
+  test('one that is offered no more is withdrawn when it is given back, and by hand when it is taken back', () => {
+    const [given, taken] = [slotIn('BOOKED'), slotIn('BOOKED')].map((slot) =>
+      Object.assign(slot, { retractedAt: new Date(START - 2) }),
+    ) as [Slot, Slot];
+    given.release(new Date(START - 1));
+    expect([given.state, given.retractedAt]).toEqual(['WITHDRAWN', new Date(START - 2)]);
+    taken.withdraw(new Date(START - 1));
+    expect([taken.state, taken.retractedAt]).toEqual(['WITHDRAWN', null]);
+  });
+
   test('the refusal says the state it has', () => {
     expect(slotIn('BOOKED').notOpen()).toMatchObject({
       reason: 'SLOT_NOT_OPEN',

@@ -14,6 +14,8 @@ export const SlotSchema = defineEntity({
     startAt: p.datetime(),
     endAt: p.datetime(),
     state: p.text().$type<SlotState>(),
+    /** Since when no schedule offers it any more; null: one does, or none has made it. A sold one is withdrawn when it is given back. */
+    retractedAt: p.datetime().nullable(),
     createdAt: p.datetime(),
     updatedAt: p.datetime(),
   },
@@ -42,7 +44,8 @@ export class Slot extends SlotSchema.class {
   /** A new open slot. `field` is its place in the request, such as `slots[2]`. Refuses impossible times and SLOT_IN_PAST. */
   static open(doctorId: string, times: SlotTimes, { field, now }: { field: string; now: Date }): Slot {
     checkTimes(times, field, now);
-    return Object.assign(new Slot(), { id: uuid(), doctorId, ...times, state: 'OPEN', createdAt: now, updatedAt: now });
+    const open = { id: uuid(), doctorId, ...times, state: 'OPEN', retractedAt: null, createdAt: now, updatedAt: now };
+    return Object.assign(new Slot(), open);
   }
 
   /** Whether the slot's time has come. */
@@ -54,13 +57,15 @@ export class Slot extends SlotSchema.class {
     this.become('BOOKED', now);
   }
 
-  /** Gives the slot's time back: open again while it lies ahead, withdrawn when it has begun. */
+  /** Gives the slot's time back: open again while it lies ahead and is offered, withdrawn when it has begun or its schedule offers it no more. */
   release(now: Date): void {
-    this.become(this.hasBegun(now) ? 'WITHDRAWN' : 'OPEN', now);
+    this.become(this.hasBegun(now) || this.retractedAt ? 'WITHDRAWN' : 'OPEN', now);
   }
 
+  /** Takes it back by hand: no schedule that is there makes it again. */
   withdraw(now: Date): void {
     this.become('WITHDRAWN', now);
+    this.retractedAt = null;
   }
 
   /** The refusal of what only an open slot allows. */

@@ -10,7 +10,7 @@ export interface CancelBooking {
 }
 
 /**
- * Cancels a booking of the caller. A patient's cancel opens the slot again; a doctor's or an administrator's withdraws
+ * Cancels a booking of the caller. A patient's cancel opens the slot again, if it is still offered; a doctor's or an administrator's withdraws
  * it: they cancel because that time is not to be had. Throws BOOKING_NOT_FOUND, BOOKING_STATE, TOO_LATE.
  */
 export async function cancelBooking(work: Work, { bookingId, reason, by }: CancelBooking): Promise<NamedBooking> {

@@ -1,4 +1,4 @@
-import { fillAgendas } from '../availability/fill-agendas.ts';
+import { fillAgendas, MAKING } from '../availability/fill-agendas.ts';
 import { sql } from '../db/sql.ts';
 import { row } from '../db/statement.ts';
 import type { Job } from './job.ts';
@@ -52,9 +52,9 @@ export const JOBS: readonly Job[] = [
   },
   {
     // A day of slots more at midnight in each doctor's zone, and what was too much for the call that asked for it.
-    name: 'make-slots',
+    name: MAKING,
     schedule: '*/5 * * * *',
     overdueMs: HOUR_MS,
-    run: fillAgendas,
+    run: (step) => fillAgendas(step),
   },
 ];

@@ -843,7 +843,8 @@ export type SlotChanges = Message<"amrutam.availability.v1.SlotChanges"> & {
   withdrawn: number;
 
   /**
-   * Booked slots ahead that schedules have made and would make no more. They stay booked.
+   * Booked slots ahead that schedules have made and would make no more. They stay booked; when a patient cancels or moves
+   * one, it is taken back instead of opened.
    *
    * @generated from field: int32 booked_outside = 4;
    */
@@ -1166,7 +1167,7 @@ export type PreviewScheduleRequest = Message<"amrutam.availability.v1.PreviewSch
   until?: Timestamp | undefined;
 
   /**
-   * At most this many slots; 0 means 50, more than 250 means 250.
+   * At most this many slots; 0 means 50, more than 250 means 250. A page also ends after 31 days.
    *
    * @generated from field: int32 page_size = 5;
    */

@@ -788,7 +788,7 @@ export const BookingService: GenService<{
     output: typeof ListBookingsResponseSchema;
   },
   /**
-   * Cancels a booking that is CONFIRMED or CHECKED_IN. Patients: before its start; the slot opens again. Doctors
+   * Cancels a booking that is CONFIRMED or CHECKED_IN. Patients: before its start; the slot opens again, unless schedules offer it no more. Doctors
    * and administrators: the slot is withdrawn.
    * Refusals: BOOKING_NOT_FOUND, BOOKING_STATE, TOO_LATE, REQUEST_ID_REUSED, IN_PROGRESS, CONTENTION.
    *
