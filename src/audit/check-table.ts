@@ -30,11 +30,16 @@ interface Part {
   readonly persistence: string;
   readonly policies: boolean;
   readonly rules: boolean;
+  /** What its triggers are for: bits of pg_trigger.tgtype. */
+  readonly triggers: readonly number[];
 }
+
+/** The bit of triggers that act on an INSERT. */
+const ON_INSERT = 4;
 
 /**
  * Whether audit_event is what the migrations have made: rows in tables, with columns of plain types. An owner could put a view in its place,
- * hide rows by a policy, or have names mean something else: then whoever verifies would see other rows than whoever reads. `seal`: for
+ * hide rows by a policy, have them changed as they are written, or have names mean something else: then whoever verifies would see other rows than whoever reads. `seal`: for
  * the problem. Whoever can change the server itself can lie here, too.
  */
 export async function checkTable(em: EntityManager, seal: number): Promise<SealProblem | undefined> {
@@ -48,7 +53,8 @@ export async function checkTable(em: EntityManager, seal: number): Promise<SealP
     return wrong('search_path has another schema before pg_catalog, whose functions and operators would be taken');
   const parts = await rows<Part>(
     em,
-    sql`SELECT c.relkind::text AS kind, c.relpersistence::text AS persistence, c.relrowsecurity AS policies, c.relhasrules AS rules
+    sql`SELECT c.relkind::text AS kind, c.relpersistence::text AS persistence, c.relrowsecurity AS policies, c.relhasrules AS rules,
+          ARRAY(SELECT g.tgtype::integer FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal) AS triggers
         FROM pg_catalog.pg_partition_tree('audit_event'::regclass) t JOIN pg_catalog.pg_class c ON c.oid = t.relid`,
   );
   if (!parts.some(({ kind }) => kind === 'p') || !parts.every(({ kind }) => kind === 'p' || kind === 'r'))
@@ -56,6 +62,8 @@ export async function checkTable(em: EntityManager, seal: number): Promise<SealP
   if (parts.some(({ persistence }) => persistence === 't')) return wrong('audit_event is a table of one session');
   if (parts.some(({ policies, rules }) => policies || rules))
     return wrong('audit_event, or a partition of it, has a policy or a rule, which may hide rows or show others');
+  if (parts.some(({ triggers }) => triggers.some((type) => type & ON_INSERT)))
+    return wrong('audit_event, or a partition of it, has a trigger that may change or drop what is written');
   return (await isPlain(em)) ? undefined : wrong('a column of audit_event has another type than it was made with');
 }
 

@@ -428,6 +428,11 @@ describe('an owner who', () => {
       `DO $$ BEGIN EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', (SELECT tableoid::regclass FROM audit_event LIMIT 1)); END $$`,
     ],
     [
+      'a trigger that lets his own not in',
+      `CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN NEW.action = 'Mine' THEN NULL ELSE NEW END; END $$;
+       CREATE TRIGGER mine BEFORE INSERT ON audit_event FOR EACH ROW EXECUTE FUNCTION mine()`,
+    ],
+    [
       'a column of a type of his own, which casts to what was sealed',
       `CREATE TYPE outcomes AS ENUM ('DONE', 'REFUSED'); DROP INDEX audit_event_refused;
        ALTER TABLE audit_event DROP CONSTRAINT audit_event_outcome_check; SET session_replication_role = replica;
