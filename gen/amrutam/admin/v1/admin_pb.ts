@@ -1406,7 +1406,9 @@ export const AdminService: GenService<{
   },
   /**
    * All records that fulfil the conditions and were written before the call, oldest first, as fast as the client reads them. The export
-   * itself goes on record, with its purpose. Where it breaks off, ask again from the time of the last record on.
+   * itself goes on record, with its purpose. Where it breaks off, ask again from the time of the last record on. A record can be seen
+   * up to half a minute later than it says, when its change is committed: let exports that follow one another overlap by a minute, and
+   * tell records apart by id.
    * Refusals: FIELD_INVALID, OVERLOADED; later, SESSION_REVOKED and ACCOUNT_SUSPENDED end it.
    *
    * @generated from rpc amrutam.admin.v1.AdminService.ExportAuditEvents
