@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,10 @@ import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { sealFigures } from '../src/audit/seal-figures.ts';
 import { forkFor } from '../src/db/statement.ts';
-import { NOT_SEALED, watchedSeals } from '../src/sealing.ts';
+import { registerJobs } from '../src/jobs/lease.ts';
+import { perform } from '../src/jobs/perform.ts';
+import { createLog } from '../src/log.ts';
+import { NOT_SEALED, sealingWith, watchedSeals } from '../src/sealing.ts';
 import { person } from './support/people.ts';
 import { endProcesses, failToStart, runCommand, type Service, startService } from './support/process-service.ts';
 import { startServer, type TestServer } from './support/server.ts';
@@ -138,6 +142,67 @@ test('without keys it serves, says so wherever somebody looks, and seals nothing
   expect(metrics).toMatch(/^audit_unsealed_seconds 0?\.?\d+/m);
   expect(metrics).not.toContain('seal-audit-log');
   expect(await verify()).toMatchObject({ code: 1 }); // changed above
+});
+
+/** A run of the job by hand, of an instance that lives on; answers how many rows it has sealed. Other tests' transactions hold it back. */
+function sealer(turnMs?: number) {
+  const logged: string[] = [];
+  const job = sealingWith(
+    env.AUDIT_KEYS_FILE,
+    createLog('info', { write: (line: string) => void logged.push(line) }),
+    turnMs,
+  );
+  const run = async () => {
+    await registerJobs(server.orm, [job.name]);
+    const { signal } = new AbortController();
+    for (;;) {
+      const { changed } = await perform(job, { orm: server.orm, holder: randomUUID(), leaseMs: 30_000, signal });
+      if (changed > 0) return changed;
+    }
+  };
+  return { run, logged };
+}
+
+test('where much is to be sealed, others have their turn in between, and then it goes on', async () => {
+  const waits = async () =>
+    (
+      await owner.query(
+        `SELECT key, run_at <= now() AS due FROM graphile_worker.jobs WHERE task_identifier = 'seal-audit-log'`,
+      )
+    ).rows;
+  await owner.query(`DELETE FROM graphile_worker._private_jobs`);
+  await written(2_500);
+  const { run } = sealer(0);
+  expect(await run()).toBe(1_000);
+  expect(await waits()).toEqual([{ key: 'seal-audit-log', due: true }]);
+  while ((await figures()).unsealed > 0) {
+    await owner.query(`DELETE FROM graphile_worker._private_jobs`);
+    await run();
+  }
+  expect(await waits()).toEqual([]);
+});
+
+test('whoever made a seal tells when it was replaced by another of the same number', async () => {
+  const { run, logged } = sealer();
+  const lost = () => logged.filter((line) => line.includes('not as it was sealed here'));
+  await written(3);
+  await run();
+  const { head } = await figures();
+  await written(1);
+  await run();
+  expect(lost()).toEqual([]);
+  await owner.query(`SET session_replication_role = replica`);
+  await owner.query(`DELETE FROM audit_seal WHERE number > $1`, [head?.number]);
+  await owner.query(
+    `UPDATE audit_event SET action = 'Other' WHERE id = (SELECT id FROM audit_event ORDER BY xid DESC LIMIT 1)`,
+  );
+  await owner.query(`SET session_replication_role = origin`);
+  await sealer().run(); // another instance, which knows of nothing
+  expect((await figures()).head?.number).toBe((head?.number ?? 0) + 1);
+  await written(1);
+  await run();
+  expect(lost()).toHaveLength(1);
+  expect(JSON.parse(lost()[0] ?? '')).toMatchObject({ level: 50, seal: (head?.number ?? 0) + 1 });
 });
 
 test('with keys that are none it does not start', async () => {

@@ -8,7 +8,8 @@ export type SealFlaw =
   | 'BROKEN_CHAIN'
   | 'UNKNOWN_KEY'
   | 'BAD_SIGNATURE'
-  | 'HEAD_GONE';
+  | 'HEAD_GONE'
+  | 'REPLACED_TABLE';
 
 /** The first thing that is wrong. */
 export interface SealProblem {

@@ -140,9 +140,9 @@ export async function addSeal(em: EntityManager, seal: Seal): Promise<boolean> {
   return added !== undefined;
 }
 
-/** Microseconds since 1970 as an instant of the database. */
+/** Microseconds since 1970 as an instant of the database, by operators of exactly these types. */
 export const instantOf = (at: bigint): Sql =>
-  sql`('epoch'::timestamptz + ${String(at)}::bigint * interval '1 microsecond')`;
+  sql`('epoch'::timestamptz + ${String(at)}::double precision * interval '1 microsecond')`;
 
 /** The number of a transaction as the database has it. */
 export const xid8 = (xid: bigint): Sql => sql`${String(xid)}::xid8`;

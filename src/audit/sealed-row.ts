@@ -35,8 +35,12 @@ export type SealedRow = Readonly<Record<(typeof COLUMNS)[number], Value>> & {
   readonly xid: string;
 };
 
-/** An instant of the database in microseconds since 1970, as text. */
-export const micros = (column: string) => sql`(extract(epoch FROM ${sql.ref(column)}) * 1000000)::bigint::text`;
+/**
+ * An instant of the database in microseconds since 1970, as text. Types are those of the operator, exactly: one for others could be
+ * made in any schema, and would be taken.
+ */
+export const micros = (column: string) =>
+  sql`(extract(epoch FROM ${sql.ref(column)}) * 1000000::numeric)::bigint::text`;
 
 /** Reads SealedRows: what is between SELECT and FROM. */
 export const sealedColumns = sql.join(

@@ -361,6 +361,89 @@ describe('an owner who', () => {
     expect(await flawOf()).toMatchObject({ flaw: 'EXTRA_ROW', eventIds: [id] });
   });
 
+  test.each(['xid', 'recorded_at'])('writes a row without %s', async (column) => {
+    await sealedLog();
+    const id = uuid();
+    await owner.query(`ALTER TABLE audit_event DROP CONSTRAINT audit_event_pkey`);
+    await owner.query(`ALTER TABLE audit_event ALTER COLUMN ${column} DROP NOT NULL`);
+    await owner.query(`CREATE TABLE audit_event_rest PARTITION OF audit_event DEFAULT`);
+    const values = { recorded_at: 'now()', xid: 'pg_current_xact_id()', [column]: 'NULL' };
+    await owner.query(
+      `${INSERT} VALUES ($1, ${values.recorded_at}, NULL, 'Test', 'DONE', '', '', NULL, '', '', '', '{}', ${values.xid})`,
+      [id],
+    );
+    expect(await flawOf()).toMatchObject({ flaw: 'EXTRA_ROW', eventIds: [id] });
+  });
+
+  test('deletes rows and has the database say that it is seven years later', async () => {
+    const ids = await sealedLog();
+    await tampered(`DELETE FROM audit_event WHERE id = $1`, [ids[9]]);
+    await owner.query(`CREATE SCHEMA later`);
+    await owner.query(
+      `CREATE FUNCTION later.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '7 years' $$`,
+    );
+    const { rows } = await owner.query(`SELECT current_database() AS name`);
+    await owner.query(`ALTER DATABASE ${rows[0].name} SET search_path = later, pg_catalog, public`);
+    await orm.close();
+    orm = createOrm({ url: database.url, pool: 4, poolWaitMs: 2_000, applicationName: 'seals' }, []);
+    expect(await flawOf()).toMatchObject({ flaw: 'REPLACED_TABLE', what: expect.stringContaining('search_path') });
+    await tampered(`ALTER DATABASE ${rows[0].name} RESET search_path`);
+    await orm.close();
+    orm = createOrm({ url: database.url, pool: 4, poolWaitMs: 2_000, applicationName: 'seals' }, []);
+    expect((await flawOf())?.flaw).toBe('MISSING_ROW');
+  });
+
+  test('has times computed by an operator of his own, so that changed ones seem to be the old', async () => {
+    const ids = await sealedLog();
+    await tampered(`UPDATE audit_event SET recorded_at = recorded_at + interval '1 hour' WHERE id = $1`, [ids[9]]);
+    const { rows } = await owner.query(
+      `SELECT extract(epoch FROM recorded_at)::text AS at FROM audit_event WHERE id = $1`,
+      [ids[9]],
+    );
+    for (const [left, right] of [
+      ['numeric', 'integer'],
+      ['bigint', 'interval'],
+    ])
+      await owner.query(
+        `CREATE FUNCTION crooked(l ${left}, r ${right}) RETURNS ${right === 'integer' ? 'numeric' : 'interval'} LANGUAGE sql AS $$
+         SELECT ${right === 'integer' ? `(l - CASE WHEN l = ${rows[0].at} THEN 3600 ELSE 0 END) OPERATOR(pg_catalog.*) r::numeric` : `l::double precision OPERATOR(pg_catalog.*) r`} $$;
+         CREATE OPERATOR * (LEFTARG = ${left}, RIGHTARG = ${right}, FUNCTION = crooked)`,
+      );
+    expect(await flawOf()).toMatchObject({ flaw: 'CHANGED_ROW', eventIds: [ids[9]] });
+  });
+
+  test.each([
+    [
+      'a view that shows the truth to who verifies',
+      `ALTER TABLE audit_event RENAME TO audit_event_all;
+       CREATE VIEW audit_event AS SELECT * FROM audit_event_all WHERE current_query() LIKE '%xid%' OR id::text NOT LIKE '0%'`,
+    ],
+    [
+      'a policy that does',
+      `ALTER TABLE audit_event ENABLE ROW LEVEL SECURITY; ALTER TABLE audit_event FORCE ROW LEVEL SECURITY;
+       CREATE POLICY few ON audit_event USING (current_query() LIKE '%xid%')`,
+    ],
+    [
+      'a policy on one partition',
+      `DO $$ BEGIN EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', (SELECT tableoid::regclass FROM audit_event LIMIT 1)); END $$`,
+    ],
+    [
+      'a trigger that lets his own not in',
+      `CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN NEW.action = 'Mine' THEN NULL ELSE NEW END; END $$;
+       CREATE TRIGGER mine BEFORE INSERT ON audit_event FOR EACH ROW EXECUTE FUNCTION mine()`,
+    ],
+    [
+      'a column of a type of his own, which casts to what was sealed',
+      `CREATE TYPE outcomes AS ENUM ('DONE', 'REFUSED'); DROP INDEX audit_event_refused;
+       ALTER TABLE audit_event DROP CONSTRAINT audit_event_outcome_check; SET session_replication_role = replica;
+       ALTER TABLE audit_event ALTER COLUMN outcome TYPE outcomes USING outcome::outcomes; SET session_replication_role = origin`,
+    ],
+  ])('hides rows behind %s', async (_, statements) => {
+    await sealedLog();
+    await owner.query(statements);
+    expect(await flawOf()).toMatchObject({ flaw: 'REPLACED_TABLE' });
+  });
+
   test('swaps rows of two seals', async () => {
     const ids = await sealedLog();
     const [one, other] = [ids[1], ids[17]];

@@ -206,6 +206,32 @@ describe('a forgotten password', () => {
     expect(reasons.filter((reason) => reason === 'OK')).toHaveLength(1);
   });
 
+  test('is replaced once, though the mail server took the mail and hung up: no other one is sent after that', async () => {
+    const { email } = await account();
+    mails.behave((moment) => (moment === 'END' ? 'take and close' : undefined));
+    await forgotten(email);
+    const [mail] = await mailsTo(email);
+    mails.behave(() => undefined);
+    expect(await query(server, sql`SELECT state FROM mail`)).toEqual([{ state: 'QUEUED' }]);
+    await clients.auth.resetPassword({ token: mail?.token ?? '', newPassword: NEXT });
+    await query(server, sql`UPDATE mail SET due_at = now()`);
+    expect(await mailsTo(email)).toHaveLength(1);
+    expect(await query(server, sql`SELECT FROM mail_token`)).toEqual([]);
+  });
+
+  test('that came to its owner after all, and was changed: tokens for another one are void, and none is sent', async () => {
+    const { id, email, headers } = await account();
+    const token = await sentToken(server, id, 'PASSWORD_RESET');
+    await forgotten(email);
+    const stillThere = await sentToken(server, id, 'PASSWORD_RESET');
+    await clients.auth.changePassword({ currentPassword: PASSWORD, newPassword: NEXT }, { headers });
+    for (const one of [token, stillThere])
+      expect(await reasonOf(clients.auth.resetPassword({ token: one, newPassword: PASSWORD }))).toBe(
+        'MAIL_TOKEN_INVALID',
+      );
+    expect(await mailsTo(email)).toEqual([]);
+  });
+
   test('is replaced by one that SignUp would take', async () => {
     const { id } = await account();
     const token = await sentToken(server, id, 'PASSWORD_RESET');

@@ -7,7 +7,7 @@ import { aboutAccount } from './log-in.ts';
 import { User } from './user.entity.ts';
 
 /**
- * Locks the account that a token was sent to, and uses the token up: no token of its kind is valid afterwards. Throws
+ * Locks the account that a token was sent to, and uses the token up: no token of its kind is valid afterwards, or sent. Throws
  * MAIL_TOKEN_INVALID.
  */
 export async function useToken(work: Work, sent: SentToken): Promise<{ user: User; now: Date }> {
@@ -23,6 +23,6 @@ export async function useToken(work: Work, sent: SentToken): Promise<{ user: Use
   // Read after the account was locked: of two who use it at once one has come first.
   if (!user || (await tokenOwner(work.em, sent, now)) !== user.id) throw mailTokenInvalid();
   work.about({ ...aboutAccount(user), actor: { userId: user.id, role: user.role } });
-  await voidTokens(work, sent.kind, user.id);
+  await voidTokens(work, { kind: sent.kind, userId: user.id, now });
   return { user, now };
 }

@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
+import { queueJob } from '../db/queue-job.ts';
 import { sql } from '../db/sql.ts';
 import { row, rows } from '../db/statement.ts';
-import { wakeJob } from '../db/wake-job.ts';
 import { fillAgenda } from './fill-agenda.ts';
 
 /** Does a part of the work in a transaction of its own. */
@@ -41,7 +41,7 @@ export async function fillAgendas(step: Step, turnMs = TURN_MS): Promise<number>
     }
     if (doctorId !== undefined && workedMs <= turnMs) continue;
     if (errors.length) throw errors[0]; // the job is tried again soon, then
-    if (doctorId !== undefined) await step((em) => wakeJob(em, MAKING));
+    if (doctorId !== undefined) await step((em) => queueJob(em, MAKING));
     return changed;
   }
 }

@@ -23,19 +23,25 @@ export async function queueMail(work: Work, { kind, userId, now }: { kind: Token
   const { em } = work;
   const waitMs = await waitFor(work, { kind, userId, now });
   if (waitMs > 0) return waitMs;
-  // A try at sending an earlier one may be under way: its row is waited for, and what it has made is seen by the next statement.
-  await rows(
-    em,
-    sql`UPDATE mail SET state = 'DROPPED', ended_at = ${now} WHERE user_id = ${userId} AND kind = ${kind} AND state = 'QUEUED'`,
-  );
-  await voidTokens(work, kind, userId);
+  await voidTokens(work, { kind, userId, now });
   em.persist(Mail.withToken(kind, userId, now));
   await wakeDelivery(em);
   return 0;
 }
 
-/** No token of the kind that was sent to the user is valid any more. The user's row must be locked. */
-export async function voidTokens({ em }: Work, kind: TokenKind, userId: string): Promise<void> {
+/**
+ * No token of the kind that was sent to the user is valid any more, and none that waits, or is to be tried again, is sent. The user's
+ * row must be locked.
+ */
+export async function voidTokens(
+  { em }: Work,
+  { kind, userId, now }: { kind: TokenKind; userId: string; now: Date },
+): Promise<void> {
+  // A try at sending one may be under way: its row is waited for, and what it has made is seen by the next statement.
+  await rows(
+    em,
+    sql`UPDATE mail SET state = 'DROPPED', ended_at = ${now} WHERE user_id = ${userId} AND kind = ${kind} AND state = 'QUEUED'`,
+  );
   await rows(
     em,
     sql`DELETE FROM mail_token USING mail WHERE mail.id = mail_id AND mail.user_id = ${userId} AND mail.kind = ${kind}`,

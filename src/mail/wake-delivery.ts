@@ -1,10 +1,10 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import { wakeJob } from '../db/wake-job.ts';
+import { queueJob } from '../db/queue-job.ts';
 
 /** The background job that sends mails. */
 export const DELIVERY = 'deliver-mails';
 
 /** Has mails delivered as soon as the transaction of `em` is committed, by whichever instance comes first. */
 export function wakeDelivery(em: EntityManager): Promise<void> {
-  return wakeJob(em, DELIVERY);
+  return queueJob(em, DELIVERY);
 }

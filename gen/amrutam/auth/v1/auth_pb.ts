@@ -882,7 +882,7 @@ export const AuthService: GenService<{
     output: typeof RevokeSessionResponseSchema;
   },
   /**
-   * Sets a new password and ends every other session of the caller.
+   * Sets a new password, ends every other session of the caller, and voids tokens that were mailed to set another one.
    * Refusals: CREDENTIALS_INVALID (the current password is wrong), FIELD_INVALID, OVERLOADED, CONTENTION, RATE_LIMITED
    * (10 a minute).
    *
