@@ -112,6 +112,8 @@ function openReplica(
     leader,
     pool: { connections: databasePool, waitMs: poolWaitMs },
     count: metrics.listedAt,
+    failed: (problem) =>
+      log.warn({ problem }, 'a list or report could not be read from the replica: the database is asked'),
     tell: (problem) =>
       problem === undefined
         ? log.info('lists and reports are read from the replica')
