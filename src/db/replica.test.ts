@@ -218,6 +218,19 @@ test('who asks how far the leader has come hears nothing that was asked before',
   slow.close();
 });
 
+test('who waits to ask a leader that has no time is told so together with who has asked', async () => {
+  const orm = createOrm({ url: leader.url('clinic'), pool: 1, poolWaitMs: 10_000, applicationName: 'test' }, []);
+  open.push(orm);
+  const position = leaderPosition(orm);
+  const busy = rows(forkFor(orm), sql`SELECT pg_sleep(2)`);
+  const reasonOf = (asked: Promise<unknown>) => asked.catch((error: unknown) => error);
+  const [first, second] = await Promise.all([reasonOf(position()), reasonOf(position())]);
+  expect(first).toMatchObject({ name: 'TimeoutError' });
+  expect(second).toBe(first);
+  await busy;
+  expect((await position()).lsn).toMatch('/');
+});
+
 describe('a replica that is no good is not asked, and asked again when it is', () => {
   test('one that is behind', async () => {
     const replica = replicaAt();
