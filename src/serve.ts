@@ -37,6 +37,8 @@ export interface Serving {
 export const GRACE_MS = 15_000;
 /** Milliseconds between two looks at the database for the health service. */
 const WATCH_MS = 1_000;
+/** Milliseconds between two lines about reads that fail at the replica: where one does, many may. */
+const QUIET_MS = 10_000;
 const STOPPING: Readiness = { ready: false, reasons: ['stopping'], warnings: [] };
 
 /**
@@ -107,11 +109,17 @@ function openReplica(
   const { orm: leader, replica: orm } = database;
   if (!orm) return undefined;
   watchStatements(orm, metrics.asked);
+  let quietUntil = 0;
   return createReplica({
     orm,
     leader,
     pool: { connections: databasePool, waitMs: poolWaitMs },
     count: metrics.listedAt,
+    failed(problem) {
+      if (performance.now() < quietUntil) return;
+      quietUntil = performance.now() + QUIET_MS;
+      log.warn({ problem }, 'a list or report could not be read from the replica: the database is asked');
+    },
     tell: (problem) =>
       problem === undefined
         ? log.info('lists and reports are read from the replica')

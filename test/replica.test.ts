@@ -146,6 +146,7 @@ test.each(['1', '2'])(
       };
       const search = () => availability.searchDoctors({ query: uuid() });
       await eventually(async () => (await metric('db_replica_usable')) === 1);
+      await service.wrote('lists and reports are read from the replica');
       await search();
       expect(await metric('db_replica_reads_total{at="replica"}')).toBe(1);
       await standby.stop();

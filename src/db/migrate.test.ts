@@ -3,12 +3,13 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { migrations } from '../../migrations/index.ts';
 import { freshDatabase, type TestDatabase } from '../../test/support/database.ts';
+import { eventually } from '../../test/support/eventually.ts';
 import { jobFigures } from '../jobs/job-figures.ts';
 import { wakeDelivery } from '../mail/wake-delivery.ts';
 import { migrate, missingMigrations } from './migrate.ts';
 import { createOrm } from './orm.ts';
 import { forkFor } from './statement.ts';
-import { workerSchema } from './worker-schema.ts';
+import { migrateWorkerSchema, workerSchema } from './worker-schema.ts';
 
 const NAMES = migrations.map(({ name }) => name);
 
@@ -83,6 +84,34 @@ test('months of the audit log that have gone by are not made again, those ahead 
   await client.query(`ALTER TABLE audit_event DETACH PARTITION ${last}; DROP TABLE ${last}`);
   await migrate(database.url);
   expect(await partitions()).toEqual(before);
+});
+
+test('while one waits for a table, what an earlier one has locked is free again: calls of old instances get through', async () => {
+  const old = await freshDatabase('template0');
+  const orm = createOrm({ url: old.url, pool: 1, poolWaitMs: 2_000, applicationName: 'test', patient: true }, []);
+  const booking = new pg.Client(old.url);
+  await booking.connect();
+  try {
+    await migrateWorkerSchema(old.url);
+    await orm.migrator.up({ to: '0008-graphile-worker-20' });
+    await booking.query("SET lock_timeout = '1s'");
+    await booking.query('SELECT ensure_audit_partitions(2)');
+    await booking.query('BEGIN; SELECT FROM app_user FOR SHARE'); // as each call locks its caller
+    const migrating = migrate(old.url);
+    migrating.catch(() => {});
+    const waits = `SELECT FROM pg_locks WHERE relation = 'app_user'::regclass AND NOT granted`;
+    await eventually(async () => (await booking.query(waits)).rowCount === 1);
+    await booking.query(
+      `INSERT INTO audit_event (id, recorded_at, action, outcome, reason, entity_type, trace_id, client_address, instance, changed_fields, xid)
+       VALUES (gen_random_uuid(), now(), 'BookSlot', 'DONE', '', 'slot', '', '', '', '{}', pg_current_xact_id())`,
+    );
+    await booking.query('COMMIT');
+    expect((await migrating).at(-1)).toBe(NAMES.at(-1));
+  } finally {
+    await booking.end();
+    await orm.close();
+    await old.drop();
+  }
 });
 
 test('a migration that is missing is named', async () => {

@@ -63,7 +63,7 @@ export function createOrm(database: DatabaseOptions, entities: readonly EntitySc
     clientUrl: database.url,
     entities: [...entities],
     extensions: [Migrator],
-    migrations: { migrationsList: migrations, snapshot: false, transactional: true, allOrNothing: true },
+    migrations: { migrationsList: migrations, snapshot: false, transactional: true, allOrNothing: false },
     forceUtcTimezone: true,
     discovery: { warnWhenNoEntities: false },
     loggerFactory: () => quietLogger(warn),

@@ -15,7 +15,7 @@ const PATIENCE_MS = 500;
 
 /**
  * Asks the leader how far it has come. Who asks while a question is on its way gets the answer to the next one, which they
- * share: it has to be asked later than they did. Rejects when it can't be asked, or is no leader.
+ * share: it has to be asked later than they did. Rejects when it can't be asked, or is no leader; then who waits for the next hears so at once.
  */
 export function leaderPosition(orm: MikroORM): () => Promise<Position> {
   let underWay: Promise<unknown> | undefined;
@@ -30,8 +30,9 @@ export function leaderPosition(orm: MikroORM): () => Promise<Position> {
     return answer;
   }
   async function after(earlier: Promise<unknown>): Promise<Position> {
-    await earlier.catch(() => {});
-    next = undefined;
+    await earlier.finally(() => {
+      next = undefined;
+    });
     return begin();
   }
   return () => {

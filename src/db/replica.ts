@@ -37,7 +37,7 @@ export interface ReplicaOptions {
   readonly count?: ((there: boolean) => void) | undefined;
   /** Hears why it can't be used, when that changes; undefined: it can be. */
   readonly tell?: ((problem: string | undefined) => void) | undefined;
-  /** Hears of a read that failed there alone, with what: a SQLSTATE, or the kind of the error. */
+  /** Hears of a read that failed there alone, with what: a SQLSTATE, the kind of the error, or that it was slow. */
   readonly failed?: ((problem: string) => void) | undefined;
 }
 
@@ -68,11 +68,14 @@ export function createReplica({
   const line = createLine(pool);
   let usable = false;
   let checked = false;
-  let told: string | undefined;
+  let told: string | undefined | null = null; // nothing yet
+  let looking = false;
   let stopped = false;
   let probing: NodeJS.Timeout | undefined;
 
   async function probe(): Promise<void> {
+    if (looking) return;
+    looking = true;
     try {
       const where = await position();
       await inTransaction(orm, AbortSignal.timeout(PROBE_PATIENCE_MS), (em) => reach(em, where));
@@ -80,11 +83,15 @@ export function createReplica({
       [checked, usable] = [true, true];
       say(undefined);
     } catch (error) {
+      usable = false;
       say(problemOf(error));
       probeLater();
+    } finally {
+      looking = false;
     }
   }
   function probeLater(): void {
+    clearTimeout(probing);
     if (!stopped) probing = setTimeout(() => void probe(), PROBE_MS).unref();
   }
   function say(problem: string | undefined): void {
@@ -100,15 +107,19 @@ export function createReplica({
 
   /** What `work` answers or refuses there; undefined when it isn't to be had. */
   async function ask<T>(signal: AbortSignal, work: (em: EntityManager) => Promise<T>, ms: number) {
-    const where = await position().catch(() => undefined);
+    const where = await position().catch((error: unknown) => {
+      if (isForGood(error)) giveUp(error);
+    });
     if (!where) return undefined;
+    let reached = false;
     const late = new AbortController();
-    const end = () => late.abort(new Error('it has not answered in time'));
+    const end = () => late.abort(new Error(SILENT));
     let timer = setTimeout(end, REACH_MS).unref();
     let answer: Answer<T> | undefined;
     const ended = AbortSignal.any([signal, late.signal]);
     const reading = inTransaction(orm, ended, async (em) => {
       await reach(em, where);
+      reached = true;
       clearTimeout(timer);
       timer = setTimeout(end, ms).unref();
       answer = await settled(work(em));
@@ -118,7 +129,10 @@ export function createReplica({
     } catch (error) {
       if (answer) return answer; // it was read, and there is nothing to be committed
       signal.throwIfAborted();
-      if (late.signal.aborted) giveUp(late.signal.reason);
+      if (late.signal.aborted && reached) {
+        failed(SLOW);
+        void probe(); // the statement may be to blame
+      } else if (late.signal.aborted) giveUp(late.signal.reason);
       else if (error instanceof Unfit || isGone(error)) giveUp(error);
       else failed(failureOf(error));
     } finally {
@@ -159,6 +173,9 @@ type Answer<T> = { readonly found: T } | { readonly refused: Fault };
 /** What makes a replica of no use. */
 class Unfit extends Error {}
 const NO_TABLE = '42P01';
+const SILENT = 'it has not answered in time';
+/** Of a read that took too long there. */
+const SLOW = 'slow';
 const STRANGER =
   "it doesn't show what the leader has written since the last failover: it is of another database, or of a leader that was, or far behind";
 
@@ -184,8 +201,14 @@ async function settled<T>(work: Promise<T>): Promise<Answer<T>> {
   }
 }
 
+/** Whether the leader will refuse to say how far it has come until somebody does something: the role has not been granted what it takes. */
+function isForGood(error: unknown): boolean {
+  return /^42...$/.test(`${(error as { code?: unknown }).code}`);
+}
+
 function problemOf(error: unknown): string {
-  const { code, message } = error as { code?: string; message: string };
+  const { code, name, message } = error as { code?: string; name: string; message: string };
+  if (name === 'TimeoutError') return SILENT;
   if (code === NO_TABLE) return STRANGER;
   return message || code || 'it does not answer';
 }

@@ -60,7 +60,8 @@ export function runJobs({ orm, url, instance, log, jobs = JOBS, pace = PACE }: J
     const { attempts: attempt } = helpers.job;
     try {
       const ran = await perform(job, { ...perRun, holder: `${instance} ${randomUUID()}` });
-      log.info({ job: job.name, changed: ran.changed, ms: Math.round(ran.ms) }, 'a background job is done');
+      const level = ran.changed ? 'info' : 'debug'; // most have nothing to do, minute by minute
+      log[level]({ job: job.name, changed: ran.changed, ms: Math.round(ran.ms) }, 'a background job is done');
     } catch (err) {
       if (err instanceof NotTheHolder || signal.aborted)
         log.debug({ job: job.name, attempt, err }, 'a background job is left to another run');
