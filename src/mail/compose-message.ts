@@ -54,7 +54,13 @@ function wayBack({ token }: Letter, page: string | undefined, aim: string): stri
 
 function appointmentLines({ startAt, timeZone, doctorName }: Appointment): string {
   const day = startAt.toLocaleDateString('en-GB', { timeZone, dateStyle: 'full' });
-  const time = startAt.toLocaleTimeString('en-GB', { timeZone, hour: '2-digit', minute: '2-digit' });
+  // With the offset: on one night of the year an hour comes twice.
+  const time = startAt.toLocaleTimeString('en-GB', {
+    timeZone,
+    hour: '2-digit',
+    minute: '2-digit',
+    timeZoneName: 'longOffset',
+  });
   return `  with  ${doctorName}\n  on    ${day}\n  at    ${time} (time of ${timeZone})`;
 }
 

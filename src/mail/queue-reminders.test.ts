@@ -82,7 +82,7 @@ test('a patient is told with whom and when, by the own clock, and nobody is told
   expect(mail?.text).toContain('Hello Asha,');
   expect(mail?.text).toContain('  with  Dr. Ananya Rao\n');
   expect(mail?.text).toContain(`${local.getUTCDate()} ${months[local.getUTCMonth()]} ${local.getUTCFullYear()}\n`);
-  expect(mail?.text).toContain(`  at    ${local.toISOString().slice(11, 16)} (time of Asia/Kolkata)\n`);
+  expect(mail?.text).toContain(`  at    ${local.toISOString().slice(11, 16)} GMT+05:30 (time of Asia/Kolkata)\n`);
   expect(mail?.text).not.toContain('rash');
 });
 
