@@ -64,7 +64,7 @@ export async function visit(
   if (made !== BOOKINGS) throw new Error(`${made} bookings are in the database, not ${BOOKINGS}`);
   const listed = await under({ method: AvailabilityService.method.listSlots, callers, messages: lists(grown, round) });
   await database.query(`UPDATE slot SET state = 'OPEN' WHERE id IN (SELECT slot_id FROM booking)`);
-  await database.query('TRUNCATE booking');
+  await database.query('TRUNCATE booking, mail, mail_token');
   return { booked, listed };
 }
 
