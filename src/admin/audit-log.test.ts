@@ -232,7 +232,7 @@ describe('VerifyAuditLog', () => {
     expect(await verify({ maxSeals: 1 })).toMatchObject({ unsealedRows: 1n, oldestUnsealedTime: expect.anything() });
     const most = await verify({ maxSeals: 1_000_000 });
     expect(most.lastSeal).toBeLessThanOrEqual(1_000);
-    expect(most.nextSeal).toBe(most.lastSeal + 1);
+    expect([0, most.lastSeal + 1]).toContain(most.nextSeal); // all, or as many as one call looks at
   }, 60_000);
 
   test('compares with the end that is remembered', async () => {
