@@ -49,6 +49,7 @@ export async function atPatroni(
       return told;
     });
   } catch (error) {
+    stage.say((error as Error).message); // what goes wrong at the end may take its place
     for (const node of patroni.nodes) stage.say(`${node.name}: ${node.log().split('\n').slice(-12).join('\n    ')}`);
     throw error;
   } finally {

@@ -1,12 +1,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { sql } from '../src/db/sql.ts';
 import { CERTIFICATE } from '../src/rpc/tls.fixture.ts';
 import { query } from './support/calls.ts';
+import { eventually } from './support/eventually.ts';
 import { type MailServer, startMailServer } from './support/mail-server.ts';
 import { readMail } from './support/mails.ts';
 import { type Person, person } from './support/people.ts';
@@ -36,10 +36,6 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true, maxRetries: 5 });
 });
 
-async function until(what: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 40_000; !(await what()); await sleep(50))
-    if (Date.now() > deadline) throw new Error('it did not happen in time');
-}
 const arrived = (to: string) => mails.received.filter((mail) => mail.to === to);
 const askFor = (service: Service, { email }: Person) => clientsOf(service).grpc.auth.requestPasswordReset({ email });
 const stateOf = async ({ id }: Person) =>
@@ -49,8 +45,8 @@ test('a mail leaves when it is asked for, and neither its address nor its token 
   const service = await startService(env);
   const patient = await person(server, 'PATIENT');
   await askFor(service, patient);
-  await until(() => arrived(patient.email).length > 0);
-  await until(async () => (await stateOf(patient)) === 'SENT');
+  await eventually(() => arrived(patient.email).length > 0);
+  await eventually(async () => (await stateOf(patient)) === 'SENT');
   const { token = '', text } = readMail(arrived(patient.email)[0]?.source ?? '');
   expect(text).not.toContain('http'); // nobody has said where links lead
   const { json } = clientsOf(service);
@@ -77,8 +73,8 @@ test('killed after the server has taken a mail on and before that is on record: 
   });
   const victim = await startService(env);
   await askFor(victim, patient);
-  await until(() => arrived(patient.email).length > 0);
-  await until(async () => {
+  await eventually(() => arrived(patient.email).length > 0);
+  await eventually(async () => {
     const waits = sql`SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'UPDATE mail SET state%'`;
     return (await query(server, waits)).length > 0;
   });
@@ -98,7 +94,7 @@ test('killed after the server has taken a mail on and before that is on record: 
       server,
       sql`UPDATE graphile_worker.${sql.ref(table)} SET locked_at = now() - interval '1 minute' WHERE locked_at IS NOT NULL`,
     );
-  await until(async () => (await stateOf(patient)) === 'SENT');
+  await eventually(async () => (await stateOf(patient)) === 'SENT');
   const ids = arrived(patient.email).map(({ source }) => /^Message-ID: (.*)$/m.exec(source)?.[1]);
   expect(ids).toEqual([expect.stringMatching(/^<.*@clinic\.example>$/), ids[0]]);
   survivor.kill('SIGTERM');
@@ -129,7 +125,7 @@ test('a server whose certificate is of one’s own making is trusted by NODE_EXT
 
   const trusting = await startService({ ...secure, NODE_EXTRA_CA_CERTS });
   await askFor(trusting, patient);
-  await until(() => encrypted.received.length > 0);
+  await eventually(() => encrypted.received.length > 0);
   expect(encrypted.received).toMatchObject([{ to: patient.email, encrypted: true, login: 'user:hunter2-secret' }]);
   trusting.kill('SIGTERM');
   await trusting.ended;

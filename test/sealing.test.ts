@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { sealFigures } from '../src/audit/seal-figures.ts';
@@ -11,6 +10,7 @@ import { registerJobs } from '../src/jobs/lease.ts';
 import { perform } from '../src/jobs/perform.ts';
 import { createLog } from '../src/log.ts';
 import { NOT_SEALED, sealingWith, watchedSeals } from '../src/sealing.ts';
+import { eventually } from './support/eventually.ts';
 import { person } from './support/people.ts';
 import { endProcesses, failToStart, runCommand, type Service, startService } from './support/process-service.ts';
 import { startServer, type TestServer } from './support/server.ts';
@@ -56,10 +56,6 @@ const figures = () => sealFigures(forkFor(server.orm));
 const queue = () => owner.query(`SELECT graphile_worker.add_job('seal-audit-log')`);
 const verify = (...args: string[]) => runCommand('verify-audit', { env, args });
 
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  while (!(await holds())) await sleep(50);
-}
-
 /** So many rows, each of a transaction of its own. */
 const written = (count: number) =>
   owner.query(`DO $$ BEGIN FOR i IN 1..${count} LOOP
@@ -76,7 +72,7 @@ test('instances seal what is written, tell each seal in their logs, and one that
   const [one, two] = [await serve(), await serve()];
   await queue();
   const working = () => [one, two].find((service) => service.output().includes('"msg":"the audit log is sealed"'));
-  await until(async () => working() !== undefined);
+  await eventually(async () => working() !== undefined);
   working()?.kill('SIGKILL');
   await working()?.ended;
   const halfway = await verify();
@@ -91,11 +87,13 @@ test('instances seal what is written, tell each seal in their logs, and one that
   await owner.query(
     `SELECT graphile_worker.force_unlock_workers(array_agg(locked_by)) FROM graphile_worker.jobs WHERE locked_by IS NOT NULL`,
   );
-  await until(async () => (await figures()).unsealed === 0);
+  await eventually(async () => (await figures()).unsealed === 0);
   const { head } = await figures();
   const said = () =>
     [one, two].flatMap((service) => [...service.output().matchAll(/"seal":(\d+),"root":"([\da-f]{64})"/g)]);
-  await until(async () => said().some(([, number, root]) => Number(number) === head?.number && root === head?.root));
+  await eventually(async () =>
+    said().some(([, number, root]) => Number(number) === head?.number && root === head?.root),
+  );
   expect(new Set(said().map(([, number]) => number)).size).toBe(said().length);
   const all = await verify('--head', `${head?.number}:${head?.root}`);
   expect(all.output).toMatch(

@@ -9,6 +9,7 @@ import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } f
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { AdminService, AuditFlawKind } from '../../gen/amrutam/admin/v1/admin_pb.ts';
 import { query, reasonOf, refusal } from '../../test/support/calls.ts';
+import { eventually } from '../../test/support/eventually.ts';
 import { type Person, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import { createSealKeyFile, readSealKeys } from '../audit/seal-keys.ts';
@@ -62,10 +63,6 @@ const written = (action: string, count: number, size = 0) =>
     sql`INSERT INTO audit_event SELECT gen_random_uuid(), clock_timestamp() - (n / 3) * interval '1 microsecond', NULL, NULL, NULL,
           ${action}, 'DONE', repeat('x', ${size}), '', NULL, NULL, NULL, '', '', '', '{}', pg_current_xact_id() FROM generate_series(1, ${count}) n`,
   );
-
-async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await sleep(20);
-}
 
 /** Resolves when the server asks the database hardly anything: whoever follows listings does so five times a second. */
 async function quiet(): Promise<void> {
@@ -150,7 +147,7 @@ describe.each(['gRPC', 'gRPC-Web', 'Connect'] as const)('an export over %s', (ov
     expect((await parts.next()).value?.events.length).toBeGreaterThan(0);
     await quiet();
     const paused = statements;
-    await until(() => poolLoad(server.orm).inUse === 0); // at times whoever follows listings has one
+    await eventually(() => poolLoad(server.orm).inUse === 0); // at times whoever follows listings has one
     let read = 0;
     while (read < 12_000) read += (await parts.next()).value?.events.length ?? 24_000;
     expect(statements).toBeGreaterThan(paused);
@@ -160,7 +157,7 @@ describe.each(['gRPC', 'gRPC-Web', 'Connect'] as const)('an export over %s', (ov
     await parts.next().catch(() => {});
     await quiet();
     expect(statements - halfway).toBeLessThan(60); // of 100 and more that the rest would take
-    await until(() =>
+    await eventually(() =>
       server.logged.some((line) => line.includes('ExportAuditEvents') && line.includes('"code":"CANCELLED"')),
     );
   }, 60_000);
@@ -197,7 +194,7 @@ describe('VerifyAuditLog', () => {
   async function sealAll(): Promise<void> {
     const keys = await readSealKeys(auditKeysFile);
     const { signal } = new AbortController();
-    await until(async () => {
+    await eventually(async () => {
       while (await inTransaction(server.orm, signal, (em) => sealRows(em, keys, 100)));
       return (await verify({ maxSeals: 1 })).unsealedRows === 0n;
     });

@@ -14,7 +14,7 @@ export interface SealFigures {
 }
 
 /** Rows that are counted one by one. */
-export const MOST_COUNTED = 10_000;
+const MOST_COUNTED = 10_000;
 
 /** In three statements of some milliseconds, however large the log. */
 export async function sealFigures(em: EntityManager): Promise<SealFigures> {

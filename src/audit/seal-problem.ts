@@ -23,7 +23,7 @@ export interface SealProblem {
 }
 
 /** Ids in a problem. */
-export const MOST_IDS = 10;
+const MOST_IDS = 10;
 
 export function problem(flaw: SealFlaw, seal: number, what: string, eventIds: readonly string[] = []): SealProblem {
   return { flaw, seal, what, eventIds: eventIds.slice(0, MOST_IDS) };

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { type Slot, SlotState } from '../../gen/amrutam/availability/v1/availability_pb.ts';
 import { type Clients, clientsOf, query, reasonOf } from '../../test/support/calls.ts';
+import { eventually } from '../../test/support/eventually.ts';
 import { brokenInvariants, type Person, people, person } from '../../test/support/people.ts';
 import { startServer, type TestServer } from '../../test/support/server.ts';
 import { sql } from '../db/sql.ts';
@@ -70,10 +71,6 @@ async function jobRuns(at: TestServer): Promise<number | string> {
     ({ changed }) => changed,
     ({ message }: Error) => message,
   );
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
 test('a hundred times: somebody books while the doctor changes the schedule or closes the date; one of both comes first', async () => {
@@ -183,7 +180,7 @@ describe('a listing through another instance is right within a second', () => {
     (await elsewhere.availability.listSlots({ doctorId: doctor.id, pageSize: 250 })).slots.length;
   const asked = async (doctor: Person, expected: number) => {
     const before = Date.now();
-    await until(async () => (await listed(doctor)) === expected || Date.now() - before > 10_000);
+    await eventually(async () => (await listed(doctor)) === expected || Date.now() - before > 10_000);
     expect(await listed(doctor)).toBe(expected);
   };
   let doctor: Person;
@@ -224,7 +221,7 @@ test.each(['Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe', 'Africa/C
   async (timeZone) => {
     const doctor = await person(server, 'DOCTOR');
     await create(doctor, { timeZone, windows: daily('09:00', '11:00', 60), advanceDays: 400 });
-    await until(async () => {
+    await eventually(async () => {
       const due = await query(server, sql`SELECT FROM agenda WHERE doctor_id = ${doctor.id} AND due_at <= now()`);
       return due.length === 0 || (await jobRuns(server)) === -1;
     });
@@ -271,11 +268,11 @@ test('an instance killed in the middle of the job leaves nothing half done, and 
             AND wait_event_type = 'Lock'`,
       )
     ).length > 0;
-  await until(waiting);
+  await eventually(waiting);
   child.kill('SIGKILL');
   await holder.query('ROLLBACK');
   await holder.end();
-  await until(
+  await eventually(
     async () =>
       (
         await query(

@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { type Postgres, startPostgres } from '../../faults/postgres.ts';
 import { clientsOf, refusal } from '../../test/support/calls.ts';
+import { eventually } from '../../test/support/eventually.ts';
 import { openSlots, person } from '../../test/support/people.ts';
 import { startServer } from '../../test/support/server.ts';
 import { migrate } from './migrate.ts';
@@ -42,20 +42,15 @@ afterAll(async () => {
 async function standby(name: string): Promise<void> {
   await postgres.query(`ALTER SYSTEM SET synchronous_standby_names = '${name}'`);
   await postgres.query('SELECT pg_reload_conf()');
-  await until(
+  await eventually(
     async () => (await postgres.query('SHOW synchronous_standby_names'))[0]?.synchronous_standby_names === name,
   );
-}
-
-async function until(there: () => Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 30_000; !(await there()); await sleep(20))
-    if (Date.now() > end) throw new Error('it did not come');
 }
 
 /** Does `what` to whoever waits for the standby, once somebody does. */
 async function toTheWaiting(what: 'pg_cancel_backend' | 'pg_terminate_backend'): Promise<void> {
   const asked = `SELECT ${what}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name IN ('waiter', 'test')`;
-  await until(async () => (await postgres.query(asked)).length === 1);
+  await eventually(async () => (await postgres.query(asked)).length === 1);
 }
 
 const change = (name: string) =>

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { type Clients, clientsOf, query, reasonOf } from '../../test/support/calls.ts';
+import { eventually } from '../../test/support/eventually.ts';
 import { type MailServer, startMailServer } from '../../test/support/mail-server.ts';
 import { type Postman, postman, readMail } from '../../test/support/mails.ts';
 import { type Person, people, person } from '../../test/support/people.ts';
@@ -42,11 +42,6 @@ const tokenIn = (i: number) => readMail(mails.received[i]?.source ?? '').token ?
 const idIn = (i: number) => /^Message-ID: (.*)$/m.exec(mails.received[i]?.source ?? '')?.[1];
 const verifiable = async (token: string) =>
   (await reasonOf(clients.auth.verifyEmail({ token })).catch(() => 'OK')) === 'OK';
-
-async function until(what: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 20_000; !(await what()); await sleep(20))
-    if (Date.now() > deadline) throw new Error('it did not happen in time');
-}
 
 test('a mail is written with its cause, or not at all', async () => {
   const one = await person(server, 'PATIENT');
@@ -182,7 +177,7 @@ describe('who sends', () => {
       return goOn;
     });
     const frozen = post.deliver();
-    await until(() => arrived);
+    await eventually(() => arrived);
     await query(server, sql`UPDATE job SET seen_at = now() - interval '1 minute'`);
     const other = await postman(server.orm, mails);
     expect(await other.deliver()).toBe(0);

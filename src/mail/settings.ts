@@ -36,7 +36,7 @@ export function mailOf(env: Environment, { embedded }: { embedded: boolean }): M
 }
 
 /** Whether this is an address of the same machine. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/i.test(host);
 }
 
